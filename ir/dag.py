@@ -1,0 +1,60 @@
+"""Every use of networkx on graphs is here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import networkx as nx
+
+from graphjit.ir.graph import Graph
+
+
+def digraph(graph: Graph) -> nx.DiGraph[int]:
+    """The frozen DiGraph of a graph: nodes are ids, edges carry the operand positions."""
+    dag: nx.DiGraph[int] = nx.DiGraph()
+    dag.add_nodes_from(range(len(graph.nodes)))
+    for node in graph.nodes:
+        for position, operand in enumerate(node.inputs):
+            if dag.has_edge(operand, node.id):
+                dag.edges[operand, node.id]["args"] += (position,)
+            else:
+                dag.add_edge(operand, node.id, args=(position,))
+    return nx.freeze(dag)
+
+
+def needed(graph: Graph, targets: Iterable[int]) -> set[int]:
+    """The targets and everything they depend on."""
+    dag, found = graph.dag.reverse(copy=False), set[int]()
+    for target in targets:
+        if target not in found:
+            found |= _below(dag, target, found)
+    return found
+
+
+def _below(dag: nx.DiGraph[int], start: int, known: set[int]) -> set[int]:
+    """What is reachable from ``start`` without passing through ``known``."""
+    stack, found = [start], {start}
+    while stack:
+        fresh = [n for n in dag.successors(stack.pop()) if n not in known and n not in found]
+        found.update(fresh)
+        stack.extend(fresh)
+    return found
+
+
+def depends_on(graph: Graph, sources: Iterable[int]) -> set[int]:
+    """The sources and everything that depends on one of them."""
+    found = set[int]()
+    for source in sources:
+        if source not in found:
+            found |= _below(graph.dag, source, found)
+    return found
+
+
+def topological(graph: Graph, key: Callable[[int], object]) -> list[int]:
+    """A topological order; among the nodes that are ready, the least ``key`` first."""
+    return list(nx.lexicographical_topological_sort(graph.dag, key=key))
+
+
+def edges(graph: Graph) -> dict[tuple[int, int], tuple[int, ...]]:
+    """Every edge of the view with the operand positions that it carries."""
+    return {(operand, ident): args for operand, ident, args in graph.dag.edges(data="args")}

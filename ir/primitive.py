@@ -1,0 +1,83 @@
+"""What an operation is: one row of the table says all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from graphjit.ir.aval import Aval
+
+Kind = Literal["map", "reduce", "scan", "layout", "contract", "index", "source", "call"]
+Rule = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """One row.
+
+    Attributes:
+        name: The operation's name in the graph, NumPy's own where it has one.
+        kind: All that fusion and lowering know of it: ``map`` (elementwise on operands of one
+            shape), ``reduce`` (over ``axes``), ``scan`` (along ``axis``), ``layout`` (moves
+            elements), ``contract`` (sums of products), ``index`` (data-dependent addresses),
+            ``source`` (no operands), ``call`` (a body graph).
+        numpy: The meaning, on arrays: ``numpy(*operands, **params)``.
+        aval: ``aval(*operand_avals, **params) -> Aval``.
+        ufunc: The NumPy ufunc that traces to this row, where there is one.
+        partials: ``partials(result, *operands, **params)``, one factor per operand, as NumPy
+            expressions. A map's tangent is the sum of tangent times partial, its cotangent is
+            cotangent times partial; a reduction's factor weighs each element. ``None``: flat.
+        transpose: For operations linear in some operands: ``transpose(cotangent, *operands,
+            **params)`` gives the cotangent of each operand (``None`` for the others).
+        vjp: For what is neither: ``vjp(cotangent, result, *operands, **params)``, the cotangent
+            of each operand.
+        scalar: ``scalar(k, *operands, **params)`` in the loop IR's scalar operations; by default
+            the scalar operation of the same name.
+        latex: A format string of the operands.
+        domain: An interval (or one per operand) on which tests may sample.
+        pole: A partial can be infinite or NaN, so a zero cotangent must stay zero.
+        branch: A partial can be infinite where the value is finite, so that a later partial of
+            zero must win over it (the norm at 0).
+    """
+
+    name: str
+    kind: Kind
+    numpy: Callable[..., Any]
+    aval: Callable[..., Aval]
+    ufunc: Any = None
+    partials: Rule | None = None
+    transpose: Rule | None = None
+    vjp: Rule | None = None
+    scalar: Rule | None = None
+    latex: str = ""
+    domain: Any = (-3.0, 3.0)
+    pole: bool = False
+    branch: bool = False
+
+
+TABLE: dict[str, Primitive] = {}
+BY_UFUNC: dict[Any, Primitive] = {}
+
+
+def same(*operands: Aval, **_: Any) -> Aval:
+    """The aval of a map whose result has its operands' dtype."""
+    return operands[-1]
+
+
+def row(name: str, kind: Kind, *, numpy: Callable[..., Any], **columns: Any) -> Primitive:
+    """Add a row to the table. A NumPy ufunc given as ``numpy`` is traced to it.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if name in TABLE:
+        message = f"the table has a row {name!r} already"
+        raise ValueError(message)
+    columns.setdefault("aval", same)
+    if hasattr(numpy, "resolve_dtypes"):
+        columns.setdefault("ufunc", numpy)
+    TABLE[name] = primitive = Primitive(name, kind, numpy, **columns)
+    if primitive.ufunc is not None:
+        BY_UFUNC[primitive.ufunc] = primitive
+    return primitive

@@ -1,0 +1,365 @@
+"""Maps: one row an elementwise operation, with its partial derivatives.
+
+Rules are NumPy expressions of the result ``y`` and the operands. Where a rule is left out, the
+scalar operation has the row's name; where ``partials`` is left out, the operation is flat
+(piecewise constant), and its derivative is zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphjit.ir.aval import Aval
+from graphjit.ir.primitive import row
+
+LN2, LN10 = float(np.log(2.0)), float(np.log(10.0))
+POSITIVE = (0.1, 3.0)
+
+
+def boolean(*operands: Aval, **_: Any) -> Aval:
+    """The aval of a comparison."""
+    return Aval(operands[0].shape, np.dtype(bool))
+
+
+def converted(x: Aval, dtype: Any) -> Aval:
+    """The aval in another dtype."""
+    return Aval(x.shape, np.dtype(dtype))
+
+
+# -- arithmetic ------------------------------------------------------------------------------
+
+row("add", "map", numpy=np.add, partials=lambda y, a, b: (1, 1), latex="{0} + {1}")
+row("subtract", "map", numpy=np.subtract, partials=lambda y, a, b: (1, -1), latex="{0} - {1}")
+row("multiply", "map", numpy=np.multiply, partials=lambda y, a, b: (b, a), latex="{0} {1}")
+row(
+    "divide",
+    "map",
+    numpy=np.true_divide,
+    domain=((-3, 3), POSITIVE),
+    pole=True,
+    partials=lambda y, a, b: (1 / b, -y / b),
+    latex=r"\frac{{{0}}}{{{1}}}",
+)
+row("negative", "map", numpy=np.negative, partials=lambda y, x: (-1,), latex="-{0}")
+row(
+    "positive",
+    "map",
+    numpy=np.positive,
+    partials=lambda y, x: (1,),
+    scalar=lambda k, x: x,
+    latex="{0}",
+)
+row(
+    "reciprocal",
+    "map",
+    numpy=np.reciprocal,
+    domain=POSITIVE,
+    pole=True,
+    partials=lambda y, x: (-y * y,),
+    latex=r"\frac{{1}}{{{0}}}",
+)
+row(
+    "square",
+    "map",
+    numpy=np.square,
+    partials=lambda y, x: (2 * x,),
+    scalar=lambda k, x: k.multiply(x, x),
+    latex="{0}^2",
+)
+row(
+    "power",
+    "map",
+    numpy=np.power,
+    domain=(POSITIVE, (-3, 3)),
+    pole=True,
+    branch=True,
+    partials=lambda y, a, b: (
+        np.where(b == 0, 0, b * a ** (b - 1)),
+        np.where(a == 0, 0, y * np.log(np.where(a == 0, 1, a))),
+    ),
+    latex="{0}^{{{1}}}",
+)
+row(
+    "strong_multiply",
+    "map",
+    numpy=lambda a, b: np.where((a == 0) | (b == 0), np.zeros_like(a), a * b),
+    partials=lambda y, a, b: (b, a),
+    scalar=lambda k, a, b: k.strong_multiply(a, b),
+    pole=True,
+    latex="{0} {1}",
+)
+row("floor_divide", "map", numpy=np.floor_divide, domain=((-3, 3), POSITIVE))
+row(
+    "remainder",
+    "map",
+    numpy=np.remainder,
+    domain=((-3, 3), POSITIVE),
+    partials=lambda y, a, b: (1, -np.floor_divide(a, b)),
+)
+row(
+    "fmod",
+    "map",
+    numpy=np.fmod,
+    domain=((-3, 3), POSITIVE),
+    partials=lambda y, a, b: (1, -np.trunc(a / b)),
+)
+
+# -- signs, rounding, extrema: at a kink the subgradient is the mean of both sides -----------------
+
+row(
+    "absolute",
+    "map",
+    numpy=np.absolute,
+    partials=lambda y, x: (np.sign(x),),
+    latex=r"\left|{0}\right|",
+)
+row(
+    "fabs",
+    "map",
+    numpy=np.fabs,
+    partials=lambda y, x: (np.sign(x),),
+    scalar=lambda k, x: k.absolute(x),
+)
+row("sign", "map", numpy=np.sign)
+for flat in (np.floor, np.ceil, np.trunc, np.rint):
+    row(flat.__name__, "map", numpy=flat)
+row(
+    "copysign",
+    "map",
+    numpy=np.copysign,
+    partials=lambda y, a, b: (np.copysign(1, a) * np.copysign(1, b), 0),
+)
+row("heaviside", "map", numpy=np.heaviside)
+
+
+def share(y: Any, a: Any, b: Any) -> tuple[Any, Any]:
+    """The weights of the operand that won; a tie is split evenly."""
+    tie = 0.5 * (a == b).astype(y.dtype)
+    won = ((a == y) | np.isnan(a)).astype(y.dtype)
+    return np.where(a == b, tie, won), np.where(a == b, tie, 1 - won)
+
+
+for extremum in (np.maximum, np.minimum, np.fmax, np.fmin):
+    row(extremum.__name__, "map", numpy=extremum, partials=share)
+
+# -- powers, exponentials, logarithms -----------------------------------------------------------
+
+row(
+    "sqrt",
+    "map",
+    numpy=np.sqrt,
+    domain=POSITIVE,
+    pole=True,
+    branch=True,
+    partials=lambda y, x: (0.5 / y,),
+    latex=r"\sqrt{{{0}}}",
+)
+row(
+    "cbrt",
+    "map",
+    numpy=np.cbrt,
+    domain=POSITIVE,
+    pole=True,
+    branch=True,
+    partials=lambda y, x: (1 / (3 * y * y),),
+    latex=r"\sqrt[3]{{{0}}}",
+)
+row("exp", "map", numpy=np.exp, partials=lambda y, x: (y,), pole=True, latex=r"e^{{{0}}}")
+row("exp2", "map", numpy=np.exp2, partials=lambda y, x: (LN2 * y,), pole=True, latex="2^{{{0}}}")
+row(
+    "expm1",
+    "map",
+    numpy=np.expm1,
+    partials=lambda y, x: (np.exp(x),),
+    pole=True,
+    latex="e^{{{0}}} - 1",
+)
+row(
+    "log",
+    "map",
+    numpy=np.log,
+    domain=POSITIVE,
+    pole=True,
+    partials=lambda y, x: (1 / x,),
+    latex=r"\log {0}",
+)
+row(
+    "log2",
+    "map",
+    numpy=np.log2,
+    domain=POSITIVE,
+    pole=True,
+    partials=lambda y, x: (1 / (LN2 * x),),
+    latex=r"\log_2 {0}",
+)
+row(
+    "log10",
+    "map",
+    numpy=np.log10,
+    domain=POSITIVE,
+    pole=True,
+    partials=lambda y, x: (1 / (LN10 * x),),
+    latex=r"\log_{{10}} {0}",
+)
+row(
+    "log1p",
+    "map",
+    numpy=np.log1p,
+    domain=(-0.9, 3),
+    pole=True,
+    partials=lambda y, x: (1 / (1 + x),),
+    latex=r"\log\left(1 + {0}\right)",
+)
+
+
+def softmax_weight(y: Any, x: Any, exp: Any = np.exp) -> Any:
+    """exp(x - y), right also where both are the same infinity."""
+    return exp(np.where(x == y, 0, x - y))
+
+
+row(
+    "logaddexp",
+    "map",
+    numpy=np.logaddexp,
+    scalar=lambda k, a, b: k.logaddexp(a, b),
+    partials=lambda y, a, b: (softmax_weight(y, a), softmax_weight(y, b)),
+    latex=r"\log\left(e^{{{0}}} + e^{{{1}}}\right)",
+)
+row(
+    "logaddexp2",
+    "map",
+    numpy=np.logaddexp2,
+    partials=lambda y, a, b: (softmax_weight(y, a, np.exp2), softmax_weight(y, b, np.exp2)),
+)
+
+# -- trigonometric and hyperbolic functions and their inverses ----------------------------------
+
+row("sin", "map", numpy=np.sin, partials=lambda y, x: (np.cos(x),), latex=r"\sin {0}")
+row("cos", "map", numpy=np.cos, partials=lambda y, x: (-np.sin(x),), latex=r"\cos {0}")
+row(
+    "tan",
+    "map",
+    numpy=np.tan,
+    domain=(-1, 1),
+    partials=lambda y, x: (1 + y * y,),
+    latex=r"\tan {0}",
+)
+row(
+    "arcsin",
+    "map",
+    numpy=np.arcsin,
+    domain=(-0.9, 0.9),
+    pole=True,
+    branch=True,
+    partials=lambda y, x: (1 / np.sqrt((1 - x) * (1 + x)),),
+    latex=r"\arcsin {0}",
+)
+row(
+    "arccos",
+    "map",
+    numpy=np.arccos,
+    domain=(-0.9, 0.9),
+    pole=True,
+    branch=True,
+    partials=lambda y, x: (-1 / np.sqrt((1 - x) * (1 + x)),),
+    latex=r"\arccos {0}",
+)
+row(
+    "arctan", "map", numpy=np.arctan, partials=lambda y, x: (1 / (1 + x * x),), latex=r"\arctan {0}"
+)
+row("sinh", "map", numpy=np.sinh, partials=lambda y, x: (np.cosh(x),), latex=r"\sinh {0}")
+row("cosh", "map", numpy=np.cosh, partials=lambda y, x: (np.sinh(x),), latex=r"\cosh {0}")
+row("tanh", "map", numpy=np.tanh, partials=lambda y, x: (1 - y * y,), latex=r"\tanh {0}")
+row(
+    "arcsinh",
+    "map",
+    numpy=np.arcsinh,
+    partials=lambda y, x: (1 / np.hypot(1, x),),
+    latex=r"\operatorname{{arsinh}} {0}",
+)
+row(
+    "arccosh",
+    "map",
+    numpy=np.arccosh,
+    domain=(1.1, 4),
+    pole=True,
+    branch=True,
+    partials=lambda y, x: (1 / np.sqrt((x - 1) * (x + 1)),),
+    latex=r"\operatorname{{arcosh}} {0}",
+)
+row(
+    "arctanh",
+    "map",
+    numpy=np.arctanh,
+    domain=(-0.9, 0.9),
+    pole=True,
+    partials=lambda y, x: (1 / ((1 - x) * (1 + x)),),
+    latex=r"\operatorname{{artanh}} {0}",
+)
+row(
+    "arctan2",
+    "map",
+    numpy=np.arctan2,
+    pole=True,
+    domain=(POSITIVE, (-3, 3)),
+    partials=lambda y, a, b: (b / (a * a + b * b), -a / (a * a + b * b)),
+    latex=r"\operatorname{{atan2}}\left({0}, {1}\right)",
+)
+
+
+def unit(y: Any, x: Any) -> Any:
+    """X / y, and 0 where the length y is 0."""
+    return np.where(y == 0, 0, x / np.where(y == 0, 1, y))
+
+
+row(
+    "hypot",
+    "map",
+    numpy=np.hypot,
+    pole=True,
+    partials=lambda y, a, b: (unit(y, a), unit(y, b)),
+    latex=r"\sqrt{{{0}^2 + {1}^2}}",
+)
+
+# -- comparisons, logic, bits: flat -----------------------------------------------------------
+
+for compare, sign in (
+    (np.less, "<"), (np.less_equal, r"\le"), (np.greater, ">"),
+    (np.greater_equal, r"\ge"), (np.equal, "="), (np.not_equal, r"\ne"),
+):  # fmt: skip
+    row(compare.__name__, "map", numpy=compare, aval=boolean, latex=f"{{0}} {sign} {{1}}")
+for test in (np.isnan, np.isinf, np.isfinite, np.signbit):
+    row(test.__name__, "map", numpy=test, aval=boolean)
+for logic in (np.logical_and, np.logical_or, np.logical_xor, np.logical_not):
+    row(logic.__name__, "map", numpy=logic, aval=boolean)
+for bits in (
+    np.bitwise_and,
+    np.bitwise_or,
+    np.bitwise_xor,
+    np.invert,
+    np.left_shift,
+    np.right_shift,
+):
+    row(bits.__name__, "map", numpy=bits)
+
+# -- choice and conversion ----------------------------------------------------------------------
+
+row(
+    "where",
+    "map",
+    numpy=np.where,
+    scalar=lambda k, c, a, b: k.select(c, a, b),
+    transpose=lambda ct, c, a, b: (None, np.where(c, ct, 0), np.where(c, 0, ct)),
+    latex=r"\begin{{cases}}{1} & {0}\\{2}\end{{cases}}",
+)
+row(
+    "cast",
+    "map",
+    numpy=lambda x, dtype: x.astype(dtype),
+    aval=converted,
+    scalar=lambda k, x, dtype: k.cast(x, dtype),
+    transpose=lambda ct, x, dtype: (ct.astype(x.dtype),),
+    latex="{0}",
+)

@@ -1,0 +1,122 @@
+"""Views: layout operations as affine maps from an element's index to a place in a flat buffer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+from graphjit.ir.graph import Node
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Element ``i`` lies at ``offset + sum(strides[a] * i[a])``; strides count elements."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int = 0
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the elements lie in C order without gaps, from the start of the buffer."""
+        return self.offset == 0 and self.squeezed() == contiguous(self.shape).squeezed()
+
+    def squeezed(self) -> View:
+        """Without the axes of length 1; an empty view has strides of 0."""
+        kept = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if n != 1]
+        empty = 0 in self.shape
+        strides = tuple(0 if empty else s for _, s in kept)
+        return View(tuple(n for n, _ in kept), strides, 0 if empty else self.offset)
+
+
+def contiguous(shape: tuple[int, ...]) -> View:
+    """The view of a whole buffer in C order."""
+    strides, step = [], 1
+    for n in reversed(shape):
+        strides.append(step)
+        step *= n
+    return View(shape, tuple(reversed(strides)))
+
+
+def through(node: Node, view: View) -> View | None:
+    """The view of a layout node's result, given that of its operand; None where it needs a copy."""
+    match node.op:
+        case "broadcast":
+            return _broadcast(view, node.params["shape"])
+        case "reshape":
+            return _reshape(view, node.params["shape"])
+        case "transpose":
+            axes = node.params["axes"]
+            shape = tuple(view.shape[a] for a in axes)
+            return View(shape, tuple(view.strides[a] for a in axes), view.offset)
+        case "slice":
+            return _slice(view, node.params["start"], node.params["step"], node.params["sizes"])
+    return None
+
+
+def _broadcast(view: View, shape: tuple[int, ...]) -> View:
+    lead = len(shape) - len(view.shape)
+    own = (
+        0 if n == 1 and full != 1 else s
+        for n, s, full in zip(view.shape, view.strides, shape[lead:], strict=True)
+    )
+    return View(shape, (0,) * lead + tuple(own), view.offset)
+
+
+def _slice(
+    view: View, start: tuple[int, ...], step: tuple[int, ...], sizes: tuple[int, ...]
+) -> View:
+    offset = view.offset + sum(a * s for a, s in zip(start, view.strides, strict=True))
+    return View(sizes, tuple(k * s for k, s in zip(step, view.strides, strict=True)), offset)
+
+
+def _reshape(view: View, shape: tuple[int, ...]) -> View | None:
+    """Match runs of old axes that lie evenly with runs of new ones of the same size."""
+    if 0 in shape:
+        return contiguous(shape)
+    old = view.squeezed()
+    strides, axis = [0] * len(shape), 0
+    pending = [a for a, n in enumerate(shape) if n != 1]
+    while pending:
+        run, size, have, first = [], 1, 1, axis
+        while True:
+            if have <= size and axis < len(old.shape) and (have < size or not run):
+                have *= old.shape[axis]
+                axis += 1
+            elif pending and size < have:
+                run.append(pending.pop(0))
+                size *= shape[run[-1]]
+            if size == have and run:
+                break
+        if not _evenly(old, first, axis):
+            return None
+        step = old.strides[axis - 1]
+        for a in reversed(run):
+            strides[a] = step
+            step *= shape[a]
+    return View(shape, tuple(strides), view.offset)
+
+
+def _evenly(view: View, first: int, last: int) -> bool:
+    """Whether axes ``first`` to ``last - 1`` can be walked as one."""
+    pairs = pairwise(range(first, last))
+    return all(view.strides[a] == view.strides[b] * view.shape[b] for a, b in pairs)
+
+
+def merge_axes(shape: tuple[int, ...], maps: list[tuple[int, ...]]) -> list[list[int]]:
+    """Runs of adjacent axes that every stride map walks as one; axes of length 1 are dropped."""
+    runs: list[list[int]] = []
+    for axis, n in enumerate(shape):
+        if n == 1:
+            continue
+        last = runs[-1][-1] if runs else None
+        if last is not None and all(m[last] == m[axis] * n for m in maps):
+            runs[-1].append(axis)
+        else:
+            runs.append([axis])
+    return runs
+
+
+def run_length(shape: tuple[int, ...], run: list[int]) -> int:
+    return math.prod(shape[a] for a in run)
