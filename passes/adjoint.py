@@ -1,0 +1,156 @@
+"""Reverse mode: the chain rule, visited in reverse topological order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from graphjit.errors import DTypeError, MissingRule, ShapeError
+from graphjit.ir.builder import Builder
+from graphjit.ir.dag import depends_on
+from graphjit.ir.dispatch import emit
+from graphjit.ir.graph import Graph, Node, Origin
+from graphjit.ir.primitive import TABLE
+from graphjit.ir.symbol import Symbol
+from graphjit.ir.table.reduce import spread
+
+
+def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
+    """Append the gradient of the first output with respect to some inputs.
+
+    Each node on a path from ``wrt`` to the output hands its cotangent to its operands by the
+    rule of its row; where a value is used several times the cotangents add up. The forward
+    nodes are copied unchanged, so the original outputs keep their meaning.
+
+    Before: ``graph(%0) -> (%1)`` with ``%1 = sin(%0)``; after: ``graph(%0) -> (%1, %2)`` with
+    ``%2 = cos(%0)``.
+
+    Args:
+        graph: Its first output is a float scalar.
+        wrt: Positions in ``graph.inputs``, each of a float input.
+
+    Returns:
+        A graph with the same inputs; its outputs are those of ``graph``, then the gradients.
+
+    Raises:
+        ShapeError: the first output is no scalar.
+        DTypeError: the first output, or an input of ``wrt``, is no float.
+        MissingRule: an operation on the path has no derivative.
+    """
+    check_scalar(graph)
+    builder = Builder()
+    inputs = [graph.nodes[i] for i in graph.inputs]
+    place = builder.inline(graph, [builder.input(node.aval, node.origin) for node in inputs])
+    output = graph.outputs[0]
+    sources = [graph.inputs[i] for i in wrt]
+    seed = Symbol(builder, builder.constant(1, graph.nodes[output].aval.dtype))
+    gradients = Backward(builder, graph, place, sources).run({output: seed})
+    return builder.graph([*(place[i] for i in graph.outputs), *(g.id for g in gradients)])
+
+
+def check_scalar(graph: Graph) -> None:
+    """Refuse an output that has no gradient."""
+    node = graph.nodes[graph.outputs[0]]
+    if node.aval.shape:
+        raise ShapeError(
+            "the gradient is that of a scalar, but the function returned an array",
+            origin=node.origin, operands=(node.aval,),
+            hint="Reduce it with np.sum or np.mean.",
+        )  # fmt: skip
+    if not node.aval.inexact:
+        raise DTypeError(
+            "the function's result is no float, so it has no gradient",
+            origin=node.origin, operands=(node.aval,),
+        )  # fmt: skip
+
+
+class Backward:
+    """One reverse sweep: cotangents by node, and which of them may be infinite.
+
+    A cotangent that came through a slope that is infinite at a finite value (``branch`` rows,
+    such as sqrt at 0) is *steep*: from there on a zero partial wins over it, so that the norm
+    of a zero vector has the gradient 0 and not 0 times infinity.
+    """
+
+    def __init__(
+        self, builder: Builder, graph: Graph, place: list[int], sources: list[int]
+    ) -> None:
+        self.builder, self.graph, self.place, self.sources = builder, graph, place, sources
+        self.active = depends_on(graph, sources)
+        self.cotangents: dict[int, Symbol] = {}
+        self.steep: set[int] = set()
+
+    def run(self, seeds: dict[int, Symbol]) -> list[Symbol]:
+        """The cotangents of the sources, given those of the outputs."""
+        self.cotangents = dict(seeds)
+        outer = self.builder.origin
+        for node in reversed(self.graph.nodes):
+            if node.id in self.cotangents and node.id in self.active and node.inputs:
+                self.builder.origin = backward_origin(node)
+                self.hand_down(node)
+        self.builder.origin = outer
+        return [self.cotangents[s] if s in self.cotangents else self.zeros(s) for s in self.sources]
+
+    def hand_down(self, node: Node) -> None:
+        """Add this node's share to the cotangent of each active operand."""
+        cotangent = self.cotangents[node.id]
+        operands = [Symbol(self.builder, self.place[i]) for i in node.inputs]
+        result = Symbol(self.builder, self.place[node.id])
+        shares = cotangents(node, cotangent, result, operands, steep=node.id in self.steep)
+        for operand, share in zip(node.inputs, shares, strict=True):
+            if (
+                share is None
+                or operand not in self.active
+                or not self.graph.nodes[operand].aval.inexact
+            ):
+                continue
+            known = self.cotangents.get(operand)
+            self.cotangents[operand] = share if known is None else known + share
+            if node.id in self.steep or TABLE[node.op].branch:
+                self.steep.add(operand)
+
+    def zeros(self, source: int) -> Symbol:
+        aval = self.graph.nodes[source].aval
+        zero = self.builder.constant(0, aval.dtype)
+        return Symbol(self.builder, self.builder.broadcast_to(zero, aval.shape))
+
+
+def backward_origin(node: Node) -> Any:
+    """The origin of what differentiates this node: its own line, marked as adjoint."""
+    origin = node.origin or Origin("", 0)
+    marked = replace(origin, adjoint=True)
+    return lambda: marked
+
+
+def cotangents(
+    node: Node, ct: Symbol, y: Symbol, operands: list[Symbol], *, steep: bool
+) -> Sequence[Any]:
+    """The operands' shares of a node's cotangent, by the one rule its row states."""
+    primitive = TABLE[node.op]
+    if primitive.transpose is not None:
+        return primitive.transpose(ct, *operands, **node.params)  # type: ignore[no-any-return]
+    if primitive.vjp is not None:
+        return primitive.vjp(ct, y, *operands, **node.params)  # type: ignore[no-any-return]
+    if primitive.partials is not None:
+        partials = primitive.partials(y, *operands, **node.params)
+        spreaded = (
+            spread(ct, operands[0], node.params["axes"]) if primitive.kind == "reduce" else ct
+        )
+        return [times(spreaded, p, strong=steep or primitive.pole) for p in partials]
+    if primitive.kind in ("map", "reduce"):  # states no partials: piecewise constant
+        return [None] * len(operands)
+    raise MissingRule(f"{node.op} has no derivative", origin=node.origin, operands=(node.aval,))
+
+
+def times(cotangent: Symbol, partial: Any, *, strong: bool) -> Any:
+    """Cotangent times partial; where ``strong``, a zero of either wins over infinity and NaN."""
+    if not isinstance(partial, Symbol):
+        if partial == 0:
+            return None
+        return cotangent if partial == 1 else -cotangent if partial == -1 else cotangent * partial
+    if strong:
+        return emit("strong_multiply", cotangent, partial.astype(cotangent.dtype))
+    return np.multiply(cotangent, partial)

@@ -1,0 +1,209 @@
+"""Fusion: operations over one iteration space become one node that carries a body graph."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+
+from graphjit.ir.builder import Builder
+from graphjit.ir.graph import Graph, Node
+from graphjit.passes.group import FREE, Group, Place, Placement, fusible, space_of
+
+
+def fuse(graph: Graph) -> Graph:
+    """Gather maps, reductions and gathers that can share a loop nest into ``fused`` nodes.
+
+    Greedy in topological order: a node joins the latest group that it fits and that would not
+    come to depend on itself. Layout operations are copied into every group that reads through
+    them, since there they cost nothing. The meaning is that of the body graph, so it is kept.
+
+    Before: ``%1 = tanh(%0); %2 = sum(%1)``; after: one ``fused`` node with both in its body.
+    """
+    return Rebuilder(graph, *Grouping(graph).run()).run()
+
+
+class Grouping:
+    """Assigns each node that computes to a unit: a loop group, or a node on its own."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.placement = Placement(graph)
+        self.units: list[Group | int] = []
+        self.unit_of: dict[int, int] = {}
+        self.ancestors: list[int] = []  # bit sets over units, transitive
+
+    def run(self) -> tuple[Placement, list[Group | int], dict[int, int], list[int]]:
+        for node in self.graph.nodes:
+            if node.op == "input" or self.is_free(node):
+                continue
+            if fusible(node):
+                self.join(node)
+            else:
+                self.new_unit(node, node.id)
+        for unit in self.units:
+            if isinstance(unit, Group):
+                unit.close()
+        return self.placement, self.units, self.unit_of, self.ancestors
+
+    def is_free(self, node: Node) -> bool:
+        """Whether the node costs nothing where it is used: a layout, a constant, an index."""
+        return node.op in FREE and (not node.inputs or self.placement.views[node.id][0] != node.id)
+
+    def join(self, node: Node) -> None:
+        """Put the node into the latest group that takes it, or into a new one."""
+        parents = self.parents(node)
+        for index in reversed(range(len(self.units))):
+            group = self.units[index]
+            if not isinstance(group, Group) or self.would_cycle(index, parents):
+                continue
+            group, place = self.fit(node, group, reads=index in parents)
+            if place is not None:
+                self.units[index] = group
+                group.add(node.id, place)
+                self.unit_of[node.id] = index
+                self.link(index, parents)
+                return
+        group = Group(space_of(self.graph, node))
+        place = self.placement.fit(node, group)
+        assert place is not None, node
+        group.add(node.id, place)
+        self.new_unit(node, group)
+
+    def fit(self, node: Node, group: Group, *, reads: bool) -> tuple[Group, Place | None]:
+        """The node's place in the group, or in the group widened to the node's space."""
+        place = self.placement.fit(node, group)
+        if place is None and reads:
+            wider = group.widened(space_of(self.graph, node))
+            if wider is not None:
+                return wider, self.placement.fit(node, wider)
+        return group, place
+
+    def new_unit(self, node: Node, unit: Group | int) -> None:
+        self.unit_of[node.id] = len(self.units)
+        self.units.append(unit)
+        self.ancestors.append(0)
+        self.link(len(self.units) - 1, self.parents(node))
+
+    def parents(self, node: Node) -> set[int]:
+        """The units whose results the node reads, through any layout."""
+        bases = (self.placement.views[i][0] for i in node.inputs)
+        return {self.unit_of[b] for b in bases if b in self.unit_of}
+
+    def would_cycle(self, index: int, parents: Iterable[int]) -> bool:
+        """Whether some other parent already depends on the group."""
+        return any(p != index and self.ancestors[p] >> index & 1 for p in parents)
+
+    def link(self, index: int, parents: Iterable[int]) -> None:
+        """Record what the unit now depends on, for it and for all that depend on it."""
+        fresh = 0
+        for p in parents:
+            if p != index:
+                fresh |= self.ancestors[p] | 1 << p
+        if fresh | self.ancestors[index] == self.ancestors[index]:
+            return
+        self.ancestors[index] |= fresh
+        for other, known in enumerate(self.ancestors):
+            if known >> index & 1:
+                self.ancestors[other] |= self.ancestors[index]
+
+
+class Rebuilder:
+    """Writes the grouped graph: units in topological order, groups as ``fused`` nodes."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        placement: Placement,
+        units: list[Group | int],
+        unit_of: dict[int, int],
+        ancestors: list[int],
+    ) -> None:
+        self.graph, self.views, self.units = graph, placement.views, units
+        self.unit_of, self.ancestors = unit_of, ancestors
+        self.builder = Builder()
+        self.place: dict[int, int] = {}
+        self.outside = self.used_outside()
+
+    def run(self) -> Graph:
+        for ident in self.graph.inputs:
+            node = self.graph.nodes[ident]
+            self.place[ident] = self.builder.input(node.aval, node.origin)
+        for index in self.order():
+            unit = self.units[index]
+            if isinstance(unit, Group):
+                self.write_group(unit)
+            else:
+                node = self.graph.nodes[unit]
+                inputs = tuple(copy_free(self, i, self.builder, self.place) for i in node.inputs)
+                self.place[unit] = self.builder.copy(node, inputs)
+        outputs = [copy_free(self, i, self.builder, self.place) for i in self.graph.outputs]
+        return self.builder.graph(outputs)
+
+    def order(self) -> Iterable[int]:
+        """The units, each after those it depends on, else in the order of their first nodes."""
+        direct: list[list[int]] = [[] for _ in self.units]
+        waiting = [mask.bit_count() for mask in self.ancestors]
+        for index, mask in enumerate(self.ancestors):
+            while mask:
+                low = mask & -mask
+                direct[low.bit_length() - 1].append(index)
+                mask ^= low
+        ready = [i for i, count in enumerate(waiting) if not count]
+        heapq.heapify(ready)
+        while ready:
+            index = heapq.heappop(ready)
+            yield index
+            for later in direct[index]:
+                waiting[later] -= 1
+                if not waiting[later]:
+                    heapq.heappush(ready, later)
+
+    def used_outside(self) -> set[int]:
+        """The members that something outside their own group reads."""
+        outside = {self.views[i][0] for i in self.graph.outputs}
+        for node in self.graph.nodes:
+            if node.id in self.unit_of:
+                for operand in node.inputs:
+                    base = self.views[operand][0]
+                    if self.unit_of.get(base) != self.unit_of[node.id]:
+                        outside.add(base)
+        return outside
+
+    def write_group(self, group: Group) -> None:
+        """One ``fused`` node: its inputs are the buffers read, its outputs what is used outside."""
+        members = sorted(group.roles)
+        bases = [self.views[i][0] for m in members for i in self.graph.nodes[m].inputs]
+        reads = [
+            b
+            for b in dict.fromkeys(bases)
+            if b not in group.roles and self.graph.nodes[b].op not in ("constant", "iota")
+        ]
+        body = Builder()
+        place = {b: body.input(self.graph.nodes[b].aval, self.graph.nodes[b].origin) for b in reads}
+        for member in members:
+            node = self.graph.nodes[member]
+            place[member] = body.copy(
+                node, tuple(copy_free(self, i, body, place) for i in node.inputs)
+            )
+        outputs = [m for m in members if m in self.outside]
+        roles = {place[m]: group.roles[m] for m in members}
+        inner = body.graph([place[m] for m in outputs])
+        items = self.builder.emit_call(
+            "fused", [self.place[b] for b in reads], inner, space=group.space, rows=group.rows,
+            roles=tuple(roles.get(i, "") for i in range(len(inner.nodes))),
+        )  # fmt: skip
+        self.place.update(zip(outputs, items, strict=True))
+
+
+def copy_free(rebuilder: Rebuilder, ident: int, builder: Builder, place: dict[int, int]) -> int:
+    """The node in ``builder``, with the chain of layouts it is read through."""
+    chain, at = [], ident
+    while at not in place:
+        node = rebuilder.graph.nodes[at]
+        chain.append(node)
+        if not node.inputs:
+            break
+        at = node.inputs[0]
+    for node in reversed(chain):
+        place[node.id] = builder.copy(node, tuple(place[i] for i in node.inputs))
+    return place[ident]

@@ -1,0 +1,169 @@
+"""Pipelines: passes in a row, their text form, and what happens between them."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from graphjit.errors import GraphJITError
+from graphjit.flags import current
+from graphjit.ir.graph import Graph
+from graphjit.ir.text import show
+from graphjit.ir.verify import verify
+from graphjit.passes.adjoint import adjoint
+from graphjit.passes.compare import compare
+from graphjit.passes.fold import fold
+from graphjit.passes.fuse import fuse
+from graphjit.passes.merge import merge
+from graphjit.passes.order import order
+from graphjit.passes.prune import prune
+from graphjit.passes.simplify import simplify
+
+Pass = Callable[[Graph], Graph]
+
+PASSES: dict[str, Callable[..., Graph]] = {
+    rewriting.__name__: rewriting
+    for rewriting in (prune, merge, fold, simplify, order, adjoint, fuse)
+}
+# These make another function of the graph: their meaning before and after is not comparable.
+TRANSFORMS = frozenset({"adjoint"})
+STEP = re.compile(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*(?:,|$)")
+
+
+class PipelineError(GraphJITError, ValueError):
+    """The text of a pipeline that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A pass by name, with its parameters: ``adjoint(wrt=0,1)``."""
+
+    name: str
+    options: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    def __str__(self) -> str:
+        options = ";".join(f"{name}={','.join(map(str, ids))}" for name, ids in self.options)
+        return f"{self.name}({options})" if options else self.name
+
+    def bound(self) -> Pass:
+        """The pass, with the parameters given.
+
+        Raises:
+            PipelineError: there is no pass of that name.
+        """
+        if self.name not in PASSES:
+            hint = f"There is {', '.join(PASSES)}."
+            raise PipelineError(f"there is no pass {self.name!r}", hint=hint)
+        return partial(PASSES[self.name], **dict(self.options))
+
+
+class Pipeline(tuple[Step, ...]):
+    """Steps that run from left to right; ``str`` gives the text that ``parse_pipeline`` reads."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self))
+
+
+def parse_pipeline(text: str) -> Pipeline:
+    """Read a pipeline's text.
+
+    >>> str(parse_pipeline("prune, merge, adjoint(wrt=0,1), simplify"))
+    'prune,merge,adjoint(wrt=0,1),simplify'
+
+    Raises:
+        PipelineError: text that is no list of passes, or a name that is no pass.
+    """
+    steps, at = [], 0
+    while at < len(text.rstrip(", \n")):
+        found = STEP.match(text, at)
+        if found is None:
+            raise PipelineError(
+                f"no pipeline: {text!r} cannot be read from {text[at:]!r} on",
+                hint="Write names with commas between, as in prune,adjoint(wrt=0,1),fuse.",
+            )
+        steps.append(Step(found[1], tuple(map(_option, filter(None, (found[2] or "").split(";"))))))
+        steps[-1].bound()
+        at = found.end()
+    return Pipeline(steps)
+
+
+def _option(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, values = text.partition("=")
+    try:
+        return name.strip(), tuple(int(value) for value in values.split(",") if value.strip())
+    except ValueError:
+        raise PipelineError(
+            f"the option {text!r} takes integers", hint="Write name=0,1 and ; between options."
+        ) from None
+
+
+class Hook(Protocol):
+    """Called after each pass that ran, with its graph and the one it was given."""
+
+    def __call__(self, step: Step, before: Graph, after: Graph, seconds: float) -> None:
+        """Look at what a pass did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a pass cost and did; ``nodes`` before and after."""
+
+    step: str
+    seconds: float
+    nodes: tuple[int, int]
+
+    def __str__(self) -> str:
+        before, after = self.nodes
+        return f"{self.step}: {before} -> {after} nodes, {self.seconds * 1e3:.2f} ms"
+
+
+@dataclass(slots=True)
+class Between:
+    """The hook that obeys the flags: it verifies, records, dumps, prints and compares."""
+
+    records: list[Record] = field(default_factory=list)
+
+    def __call__(self, step: Step, before: Graph, after: Graph, seconds: float) -> None:
+        """Do what the flags ask for."""
+        now = current()
+        record = Record(str(step), seconds, (len(before), len(after)))
+        self.records.append(record)
+        if now.debug >= 1:
+            sys.stderr.write(f"graphjit: {record}\n")
+        if now.debug >= 2:
+            sys.stderr.write(show(after))
+        if now.dump:
+            folder = Path(now.dump)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{len(self.records):02}-{step.name}.txt").write_text(show(after))
+        if now.verify:
+            verify(after)
+        if now.debug >= 4 and step.name not in TRANSFORMS:
+            compare(str(step), before, after)
+
+
+def run(graph: Graph, pipeline: Iterable[Step], hook: Hook | None = None) -> Graph:
+    """Run the passes in turn, but for those that ``GRAPHJIT_SKIP`` names.
+
+    Args:
+        graph: What the first pass is given.
+        pipeline: The steps, such as ``parse_pipeline`` reads.
+        hook: Called after each pass; by default one that obeys the flags.
+    """
+    hook = hook or Between()
+    for step in pipeline:
+        if step.name in current().skip:
+            continue
+        start = time.perf_counter()
+        after = step.bound()(graph)
+        hook(step, graph, after, time.perf_counter() - start)
+        graph = after
+    return graph
