@@ -1,0 +1,1 @@
+"""From a fused graph to a native program: loop IR, memory plan, renderer, build."""

@@ -1,0 +1,144 @@
+"""Build a program from a graph: passes, lowering, rendering, compilation, launch."""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graphjit.codegen.loops import LoopProgram
+from graphjit.codegen.lower import lower
+from graphjit.codegen.render_numba import argument_order, render
+from graphjit.errors import CompileError, GraphJITError, IndexRangeError
+from graphjit.flags import current
+from graphjit.ir.graph import Graph
+from graphjit.passes.pipeline import parse_pipeline, run
+
+COUNTER = itertools.count()
+# Before the adjoint, so that derivatives are those of the simplified function; and after it.
+PRIMAL = parse_pipeline("prune,fold,simplify,merge,prune")
+PROGRAM = parse_pipeline("prune,fold,simplify,merge,fold,simplify,merge,prune,fuse")
+
+
+class Program:
+    """A compiled graph: call it with arguments that conform to the graph's inputs.
+
+    Conforming means: contiguous arrays of exactly the input's shape and native dtype; for inputs
+    of shape () a NumPy scalar of the dtype (or a Python float for float64).
+
+    Attributes:
+        graph: The optimised and fused graph.
+        loops: The loop program.
+        source: The generated text.
+        timings: Seconds spent in each phase.
+    """
+
+    def __init__(self, graph: Graph, name: str) -> None:
+        self.timings: dict[str, float] = {}
+        self.jit = current().jit
+        self.graph = self._timed("passes", lambda: run(graph, PROGRAM))
+        self.loops: LoopProgram = self._timed("lower", lambda: lower(self.graph))
+        module = runtime(jit=self.jit)
+        self.source = self._timed("render", lambda: render(self.loops, name, module))
+        self._entry = self._timed("compile", lambda: compiled(self.source, name))
+        order = argument_order(self.loops)
+        self._constants = tuple(np.ascontiguousarray(v) for _, v in self.loops.constants)
+        self._outputs = [(b.shape, b.dtype) for b in self.loops.outputs]
+        self._scratch = [(b.size, b.dtype) for b in order[len(self.loops.inputs) + len(self._constants) + len(self._outputs) :]]
+        self._pool: list[tuple[Any, ...]] = []
+
+    def _timed(self, phase: str, step: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        result = step()
+        self.timings[phase] = time.perf_counter() - start
+        return result
+
+    def __call__(self, *args: Any) -> list[Any]:
+        """The outputs: fresh arrays, NumPy scalars where the shape is ().
+
+        Raises:
+            IndexRangeError: an index array held an index outside its axis.
+        """
+        outputs = [np.empty(shape, dtype) for shape, dtype in self._outputs]
+        scratch = self._pool.pop() if self._pool else tuple(np.zeros(n, d) for n, d in self._scratch)
+        pack = (*args, *self._constants, *outputs, *scratch)
+        launch(self._entry, pack, jit=self.jit)
+        code = int(scratch[-1][0]) if self.loops.checks else 0
+        if code:
+            scratch[-1][0] = 0
+        self._pool.append(scratch)
+        if code:
+            raise self.out_of_range(code)
+        return [out if out.ndim else out[()] for out in outputs]
+
+    def out_of_range(self, code: int) -> IndexRangeError:
+        origin, size = self.loops.checks[code - 1]
+        return IndexRangeError(
+            f"an index is out of bounds for an axis of size {size}", origin=origin,
+            hint=f"Valid indices are {-size} to {size - 1}.",
+        )  # fmt: skip
+
+
+def build(graph: Graph, name: str) -> Program:
+    """Compile a graph.
+
+    Raises:
+        CompileError: the program could not be built; never an error of Numba or LLVM.
+    """
+    return Program(graph, name)
+
+
+def runtime(*, jit: bool) -> str:
+    """The module that generated text imports from."""
+    return f"graphjit.codegen.runtime_{'numba' if jit else 'python'}"
+
+
+def launch(entry: Callable[[Any], None], pack: tuple[Any, ...], *, jit: bool) -> None:
+    """Run a program on a tuple in the order of its arguments."""
+    if not jit:
+        with np.errstate(all="ignore"):
+            entry(pack)
+        return
+    from graphjit.codegen.runtime_numba import direct  # imports Numba
+
+    if direct():
+        entry(id(pack))
+    else:
+        arrays = [np.ascontiguousarray(a) for a in pack]
+        table = np.array([a.ctypes.data for a in arrays], dtype=np.uintp)
+        entry(table.ctypes.data)
+
+
+def compiled(source: str, name: str) -> Callable[[Any], None]:
+    """Execute the text as a module of its own, from a real file, so that a debugger shows it."""
+    path = folder() / f"program_{next(COUNTER)}.py"
+    path.write_text(source)
+    linecache.checkcache(str(path))
+    namespace: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
+    try:
+        exec(compile(source, str(path), "exec"), namespace)  # noqa: S102 - our own text
+    except GraphJITError:
+        raise
+    except Exception as error:
+        raise CompileError(
+            f"the program of {name} could not be compiled", hint=f"Its source is {path}."
+        ) from error
+    return namespace["run"]  # type: ignore[no-any-return]
+
+
+_FOLDERS: dict[int, tempfile.TemporaryDirectory[str]] = {}
+
+
+def folder() -> Path:
+    """This process's folder of generated sources, removed when it ends."""
+    pid = os.getpid()
+    if pid not in _FOLDERS:
+        _FOLDERS[pid] = tempfile.TemporaryDirectory(prefix="graphjit-")
+    return Path(_FOLDERS[pid].name)

@@ -1,0 +1,242 @@
+"""The loop IR: kernels over flat buffers, with a body of scalar statements.
+
+A program is a list of kernels; a kernel is a list of statements; ``For`` nests. Addresses are
+affine in the loop indices, so a transpose, slice, reshape or broadcast is only another address.
+Every renderer reads this, and nothing else, of a program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from graphjit.ir.aval import DType
+from graphjit.ir.graph import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A flat array of ``size`` elements.
+
+    ``start`` names a runtime offset added to every address (a training loop's position). Work
+    buffers lie in one array a dtype, at the offsets of the program's plan.
+    """
+
+    name: str
+    size: int
+    dtype: DType
+    role: Literal["input", "output", "work", "constant"]
+    shape: tuple[int, ...] = ()
+    start: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A named scalar; ``depth`` counts the loops it is computed in."""
+
+    name: str
+    dtype: DType
+    depth: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A constant scalar of a dtype."""
+
+    value: Any
+    dtype: DType
+    depth: int = 0
+
+
+Scalar = Value | Constant
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An element of a buffer: ``offset`` plus the sum of index times stride."""
+
+    buffer: Buffer
+    offset: int
+    terms: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    """``value = op(operands)``; a second ``Let`` of one name updates an accumulator."""
+
+    value: Value
+    op: str
+    operands: tuple[Scalar, ...]
+    params: tuple[Any, ...] = ()
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    value: Value
+    address: Address
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A value that is an affine function of the loop indices."""
+
+    value: Value
+    offset: int
+    terms: tuple[tuple[str, int], ...]
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """``value`` is ``index`` counted from the front of an axis of ``size``; outside it, the
+    program's status becomes ``code`` and the value 0."""
+
+    value: Value
+    index: Scalar
+    size: int
+    code: int
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Write ``value``; with ``op``, combine it with what is there (``add`` accumulates)."""
+
+    address: Address
+    value: Scalar
+    op: str = ""
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """Set a whole buffer to one value."""
+
+    buffer: Buffer
+    value: Constant
+
+
+@dataclass(frozen=True, slots=True)
+class Gemm:
+    """C = op(A) op(B), with row-major leading dimensions; ``op`` transposes where asked."""
+
+    m: int
+    n: int
+    k: int
+    a: Address
+    lda: int
+    transpose_a: bool
+    b: Address
+    ldb: int
+    transpose_b: bool
+    c: Address
+    ldc: int
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gemv:
+    """y = op(A) x for a row-major A of ``rows`` by ``columns``."""
+
+    rows: int
+    columns: int
+    a: Address
+    lda: int
+    transpose: bool
+    x: Address
+    incx: int
+    y: Address
+    incy: int
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class For:
+    """``for index in range(extent)``; ``reverse`` counts down."""
+
+    index: str
+    extent: int
+    body: list[Statement]
+    reverse: bool = False
+
+
+Statement = Let | Load | Index | Check | Store | Fill | Gemm | Gemv | For
+
+
+@dataclass(eq=False)
+class Kernel:
+    """Statements that belong together: one loop nest, one library call, or a few scalars."""
+
+    title: str
+    statements: list[Statement]
+    origin: Origin | None = None
+
+    @property
+    def loops(self) -> int:
+        """The outermost loops of the kernel."""
+        return sum(isinstance(s, For) for s in self.statements)
+
+    @property
+    def calls(self) -> int:
+        """The library calls of the kernel."""
+        return sum(isinstance(s, Gemm | Gemv) for s in self.statements)
+
+
+@dataclass
+class LoopProgram:
+    """A whole program: kernels in order, over inputs, outputs, constants and work arrays.
+
+    ``work`` gives the length of the work array of each dtype and ``offsets`` the place of each
+    work buffer in it, ``aliases`` the input that a donated output overwrites, ``constants`` the
+    contents of the constant buffers, ``checks`` the node behind each status code, ``names`` how
+    many names are taken.
+    """
+
+    kernels: list[Kernel]
+    inputs: list[Buffer]
+    outputs: list[Buffer]
+    constants: list[tuple[Buffer, Any]] = field(default_factory=list)
+    work: dict[DType, int] = field(default_factory=dict)
+    offsets: dict[str, int] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    checks: list[tuple[Origin | None, int]] = field(default_factory=list)
+    names: int = 0
+
+
+def walk(statements: list[Statement]) -> Iterator[Statement]:
+    """All statements, those of loop bodies included."""
+    for statement in statements:
+        yield statement
+        if isinstance(statement, For):
+            yield from walk(statement.body)
+
+
+def reads(statement: Statement) -> list[Buffer]:
+    """The buffers a statement reads."""
+    match statement:
+        case Load():
+            return [statement.address.buffer]
+        case Store() if statement.op:
+            return [statement.address.buffer]
+        case Gemm():
+            return [statement.a.buffer, statement.b.buffer]
+        case Gemv():
+            return [statement.a.buffer, statement.x.buffer]
+    return []
+
+
+def writes(statement: Statement) -> list[Buffer]:
+    """The buffers a statement writes."""
+    match statement:
+        case Store():
+            return [statement.address.buffer]
+        case Fill():
+            return [statement.buffer]
+        case Gemm():
+            return [statement.c.buffer]
+        case Gemv():
+            return [statement.y.buffer]
+    return []

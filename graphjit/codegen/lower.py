@@ -1,0 +1,243 @@
+"""Lower a fused graph to a loop program."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from graphjit.codegen.loops import Address, Buffer, Constant, Fill, Index, Kernel, Load, LoopProgram, Statement, Store, Value
+from graphjit.codegen.lower_contract import ContractLowering
+from graphjit.codegen.lower_fused import FusedLowering
+from graphjit.codegen.lower_scan import locate, scan
+from graphjit.codegen.nest import Axes, Nest, address
+from graphjit.codegen.plan import plan
+from graphjit.errors import CompileError
+from graphjit.ir.aval import Aval, DType
+from graphjit.ir.graph import Graph, Node
+from graphjit.ir.primitive import TABLE
+from graphjit.ir.view import View, contiguous
+from graphjit.passes.group import views
+
+Read = tuple[Buffer, View]
+
+
+def lower(
+    graph: Graph,
+    inputs: Sequence[Buffer] = (),
+    outputs: dict[int, Buffer] | None = None,
+    donated: dict[int, int] | None = None,
+    after: LoopProgram | None = None,
+) -> LoopProgram:
+    """The loop program of a graph whose maps and reductions are in ``fused`` nodes.
+
+    Args:
+        graph: As the fuse pass leaves it.
+        inputs: Buffers of the inputs, by position; others are named ``in0``, ``in1``, ...
+        outputs: Buffers of some outputs, by position.
+        donated: Outputs (by position) that are to be written over inputs (by position). The
+            program stays right: where the input is still read later, the output is copied.
+        after: A program that will stand in one text with this one: names go on from its own.
+
+    Returns:
+        Kernels, buffers and a memory plan.
+    """
+    lowering = Lowering(graph, inputs, outputs or {}, after or LoopProgram([], [], []))
+    program = lowering.run()
+    plan(program, donated or {})
+    return program
+
+
+class Lowering:
+    """Walks the graph once; every node that is no view becomes a kernel writing buffers."""
+
+    def __init__(
+        self, graph: Graph, inputs: Sequence[Buffer], outputs: dict[int, Buffer], after: LoopProgram
+    ) -> None:
+        self.graph = graph
+        self.views = views(graph)
+        self.buffers: dict[int, Buffer] = {}
+        self.count, self.constant_count = after.names, len(after.constants)
+        for position, ident in enumerate(graph.inputs):
+            given = position < len(inputs)
+            self.buffers[ident] = inputs[position] if given else self._named(f"in{position}", ident, "input")
+        self.outputs = [
+            outputs.get(position) or self._named(self._output_name(position, after), ident, "output")
+            for position, ident in enumerate(graph.outputs)
+        ]
+        self.program = LoopProgram([], [self.buffers[i] for i in graph.inputs], self.outputs)
+        self.program.checks = list(after.checks)
+        self.constants: dict[Any, Buffer] = {}
+        self.homes = self._homes()
+
+    def run(self) -> LoopProgram:
+        for node in self.graph.nodes:
+            if node.op == "item" or self._is_view(node):
+                continue
+            if node.op == "fused":
+                self._fused(node)
+            elif node.op != "input":
+                self.buffers[node.id] = self._home(node.id)
+                self._kernel(node, self._single(node))
+        self._copy_outputs()
+        self.program.names = self.count
+        return self.program
+
+    # -- buffers ------------------------------------------------------------------------------
+
+    def _named(self, name: str, ident: int, role: Literal["input", "output"]) -> Buffer:
+        aval = self.graph.nodes[ident].aval
+        return Buffer(name, aval.size, aval.dtype, role, aval.shape)
+
+    def _output_name(self, position: int, after: LoopProgram) -> str:
+        return f"out{position}" if not after.names else f"out{position}_{after.names}"
+
+    def _homes(self) -> dict[int, int]:
+        """For each node that an output shows as it is, the first such output's position."""
+        homes: dict[int, int] = {}
+        for position, ident in enumerate(self.graph.outputs):
+            base, view = self.views[ident]
+            node = self.graph.nodes[base]
+            whole = view.contiguous and math.prod(view.shape) == node.aval.size
+            if whole and node.op not in ("input", "constant", "iota"):
+                homes.setdefault(base, position)
+        return homes
+
+    def _home(self, ident: int) -> Buffer:
+        """Where a node's result is written: an output's own buffer, or a work buffer."""
+        if ident in self.homes:
+            return self.outputs[self.homes[ident]]
+        return self._work(self.graph.nodes[ident].aval)
+
+    def _work(self, aval: Aval) -> Buffer:
+        return self.scratch(aval.size, aval.dtype, aval.shape)
+
+    def scratch(self, size: int, dtype: DType, shape: tuple[int, ...] = ()) -> Buffer:
+        self.count += 1
+        return Buffer(f"t{self.count}", size, dtype, "work", shape or (size,))
+
+    def constant(self, value: Any) -> Buffer:
+        """A buffer with fixed contents."""
+        key = (value.dtype.str, value.shape, value.tobytes())
+        if key not in self.constants:
+            name = f"c{self.constant_count + len(self.constants)}"
+            buffer = self.constants[key] = Buffer(name, value.size, value.dtype, "constant", value.shape)
+            self.program.constants.append((buffer, value))
+        return self.constants[key]
+
+    def fresh(self) -> str:
+        self.count += 1
+        return f"v{self.count}"
+
+    def check(self, node: Node) -> int:
+        """A status code for an index that may be out of range."""
+        self.program.checks.append((node.origin, node.params["size"]))
+        return len(self.program.checks)
+
+    def _is_view(self, node: Node) -> bool:
+        return self.views[node.id][0] != node.id or node.op in ("constant", "iota")
+
+    def read(self, ident: int) -> Read:
+        """The buffer and view that a node's value is read from."""
+        base, view = self.views[ident]
+        node = self.graph.nodes[base]
+        if node.op == "constant":
+            return self.constant(node.params["value"]), view
+        if node.op == "iota":
+            return self._iota(node, view), contiguous(view.shape)
+        return self.buffers[base], view
+
+    def _iota(self, node: Node, view: View) -> Buffer:
+        """An index written out, where something other than a loop reads it."""
+        buffer = self._work(Aval(view.shape, node.aval.dtype))
+        self._kernel(node, self._walk(view.shape, view, buffer, index=True))
+        return buffer
+
+    # -- kernels ------------------------------------------------------------------------------
+
+    def _kernel(self, node: Node, statements: list[Statement], title: str = "") -> None:
+        self.program.kernels.append(Kernel(title or node.op, statements, node.origin))
+
+    def _fused(self, node: Node) -> None:
+        items = {n.params["index"]: n.id for n in self.graph.nodes if n.op == "item" and n.inputs == (node.id,)}
+        body: Graph = node.params["body"]
+        writes = []
+        for index, aval in enumerate(node.results):
+            ident = items.get(index)
+            buffer = self._home(ident) if ident is not None else self._work(aval)
+            if ident is not None:
+                self.buffers[ident] = buffer
+            writes.append(buffer)
+        reads = [self.read(i)[0] for i in node.inputs]
+        lowering = FusedLowering(node, reads, writes, self.scratch, self.constant, self.fresh, self.check)
+        ops = [n.op for n in body.nodes if TABLE[n.op].kind not in ("source", "layout")]
+        self._kernel(node, lowering.run(), "fused " + ", ".join(dict.fromkeys(ops)))
+
+    def _single(self, node: Node) -> list[Statement]:
+        """The statements of a node that is no loop group."""
+        out = self.buffers[node.id]
+        if node.op == "contract":
+            a, b = (self.read(i) for i in node.inputs)
+            return ContractLowering(node, a, b, out, self._contiguous, self.fresh).run()
+        if node.op == "concatenate":
+            return self._concatenate(node, out)
+        if node.op in ("cumsum", "recurrence"):
+            return scan(node, [self.read(i) for i in node.inputs], out, self.fresh)
+        if node.op in ("argmax", "argmin"):
+            return locate(node, self.read(node.inputs[0]), out, self.fresh)
+        if node.op in ("reshape", "broadcast", "transpose", "slice"):
+            buffer, view = self.read(node.inputs[0])
+            return self._walk(view.shape, view, out, buffer)
+        raise CompileError(f"{node.op} cannot be compiled", origin=node.origin, operands=(node.aval,))
+
+    def _walk(
+        self, shape: tuple[int, ...], view: View, out: Buffer, source: Buffer | None = None,
+        target: View | None = None, index: bool = False,
+    ) -> list[Statement]:
+        """Copy a view (or write an index) element by element."""
+        space = tuple(n for n in shape if n != 1)
+        flat, whole = view.squeezed(), (target or contiguous(shape)).squeezed()
+        axes = Axes.of(space, None, [flat.strides, whole.strides])
+        nest, value = Nest(axes, 0), Value(self.fresh(), out.dtype)
+        place = address(out, whole, axes, None)
+        if source is None:
+            nest.put(Index(value, flat.offset, axes.terms(flat.strides)), len(axes.runs), 0)
+        else:
+            nest.put(Load(value, address(source, flat, axes, None)), len(axes.runs), 0)
+        nest.put(Store(place, value), len(axes.runs), 0)
+        return nest.statements()
+
+    def _contiguous(self, read: Read, axes: list[int]) -> Buffer:
+        """A copy of an operand with its axes in another order."""
+        buffer, view = read
+        turned = View(tuple(view.shape[a] for a in axes), tuple(view.strides[a] for a in axes), view.offset)
+        out = self.scratch(math.prod(turned.shape), buffer.dtype, turned.shape)
+        self.program.kernels.append(Kernel("copy", self._walk(turned.shape, turned, out, buffer)))
+        return out
+
+    def _concatenate(self, node: Node, out: Buffer) -> list[Statement]:
+        """Copy each operand to its stretch of the result."""
+        axis, whole, start = node.params["axis"], contiguous(node.aval.shape), 0
+        statements: list[Statement] = []
+        for operand in node.inputs:
+            buffer, view = self.read(operand)
+            target = View(view.shape, whole.strides, start * whole.strides[axis])
+            statements += self._walk(view.shape, view, out, buffer, target)
+            start += view.shape[axis]
+        return statements
+
+    def _copy_outputs(self) -> None:
+        """Outputs that are views, inputs, constants, or the same value a second time."""
+        for position, ident in enumerate(self.graph.outputs):
+            base, view = self.views[ident]
+            if self.homes.get(base) == position and view.contiguous:
+                continue
+            node, out = self.graph.nodes[base], self.outputs[position]
+            if node.op == "constant" and node.aval.size == 1:
+                value = Constant(node.params["value"].reshape(-1)[0].item(), out.dtype)
+                self._kernel(self.graph.nodes[ident], [Fill(out, value)], "fill")
+            else:
+                buffer, view = self.read(ident)
+                self._kernel(self.graph.nodes[ident], self._walk(view.shape, view, out, buffer), "copy")
+
+

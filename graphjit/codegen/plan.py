@@ -1,0 +1,126 @@
+"""The memory plan: which work buffers share memory, and which outputs may overwrite inputs."""
+
+from __future__ import annotations
+
+from graphjit.codegen.loops import Address, Buffer, For, Kernel, Load, LoopProgram, Statement, Store, Value, reads, walk, writes
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+
+
+def plan(program: LoopProgram, donated: dict[int, int]) -> None:
+    """Give every work buffer an offset in the work array of its dtype.
+
+    Two buffers may overlap only if the last kernel that touches one comes before the first that
+    touches the other. First fit, the buffer that is used first goes first.
+    """
+    donate(program, donated)
+    live = lifetimes(program.kernels)
+    placed: dict[str, tuple[Buffer, int]] = {}
+    for name in sorted(live, key=lambda n: (live[n][1], n)):
+        buffer, first, last = live[name]
+        busy = sorted(
+            (start, start + padded(other))
+            for other, start in placed.values()
+            if other.dtype == buffer.dtype and live[other.name][1] <= last and first <= live[other.name][2]
+        )
+        offset = first_gap(busy, padded(buffer))
+        placed[name] = buffer, offset
+        program.offsets[name] = offset
+        size = max(program.work.get(buffer.dtype, 0), offset + padded(buffer))
+        program.work[buffer.dtype] = size
+
+
+def padded(buffer: Buffer) -> int:
+    """The buffer's size in elements, rounded up to whole cache lines."""
+    step = max(ALIGNMENT // buffer.dtype.itemsize, 1)
+    return -(-max(buffer.size, 1) // step) * step
+
+
+def first_gap(busy: list[tuple[int, int]], size: int) -> int:
+    """The lowest offset at which ``size`` elements are free."""
+    at = 0
+    for start, end in busy:
+        if start - at >= size:
+            break
+        at = max(at, end)
+    return at
+
+
+def lifetimes(kernels: list[Kernel]) -> dict[str, tuple[Buffer, int, int]]:
+    """For each work buffer the first and the last kernel that touches it."""
+    live: dict[str, tuple[Buffer, int, int]] = {}
+    for index, kernel in enumerate(kernels):
+        for statement in walk(kernel.statements):
+            for buffer in (*reads(statement), *writes(statement)):
+                if buffer.role == "work":
+                    first = live[buffer.name][1] if buffer.name in live else index
+                    live[buffer.name] = buffer, first, index
+    return live
+
+
+def donate(program: LoopProgram, donated: dict[int, int]) -> None:
+    """Let outputs overwrite inputs.
+
+    The kernel that writes such an output moves to the end of the program, where everything else
+    has read the input; what it reads of the input itself it must read before it writes, at the
+    very place it writes. Where this cannot be, a last kernel copies the output over.
+    """
+    pairs = {program.outputs[p]: program.inputs[s] for p, s in donated.items()}
+    writers = {}
+    for out, into in pairs.items():
+        writer = sole_writer(program.kernels, out)
+        if writer is not None and in_place(writer, out, into) and movable(program.kernels, writer):
+            program.kernels.remove(writer)
+            program.kernels.append(writer)
+            writers[out] = writer
+    while late := [o for o, w in writers.items() if read_after(program.kernels, w, pairs[o])]:
+        for out in late:
+            del writers[out]
+    program.aliases.update({out.name: pairs[out].name for out in writers})
+    copies = [s for out, into in pairs.items() if out not in writers for s in copying(out, into)]
+    if copies:
+        program.kernels.append(Kernel("update", copies))
+
+
+def read_after(kernels: list[Kernel], writer: Kernel, buffer: Buffer) -> bool:
+    """Whether a kernel after the writer reads the buffer."""
+    later = kernels[kernels.index(writer) + 1 :]
+    return any(buffer in reads(s) for k in later for s in walk(k.statements))
+
+
+def sole_writer(kernels: list[Kernel], out: Buffer) -> Kernel | None:
+    """The kernel that writes a buffer, if it is one and no other reads it."""
+    writers = [k for k in kernels if any(out in writes(s) for s in walk(k.statements))]
+    readers = [k for k in kernels if any(out in reads(s) for s in walk(k.statements))]
+    return writers[0] if len(writers) == 1 and readers in ([], writers) else None
+
+
+def movable(kernels: list[Kernel], kernel: Kernel) -> bool:
+    """Whether no later kernel touches what this one writes."""
+    made = {b.name for s in walk(kernel.statements) for b in writes(s)}
+    later = kernels[kernels.index(kernel) + 1 :]
+    touched = {b.name for k in later for s in walk(k.statements) for b in (*reads(s), *writes(s))}
+    return not made & touched
+
+
+def in_place(kernel: Kernel, out: Buffer, into: Buffer) -> bool:
+    """Whether every read of ``into`` comes before the one store to ``out``, at its address."""
+    statements = list(walk(kernel.statements))
+    stores = [i for i, s in enumerate(statements) if out in writes(s)]
+    loads = [i for i, s in enumerate(statements) if into in reads(s)]
+    store = statements[stores[0]]
+    if len(stores) != 1 or not isinstance(store, Store) or store.op:
+        return False
+    place = store.address.offset, store.address.terms
+    return all(
+        i < stores[0] and isinstance(s := statements[i], Load) and (s.address.offset, s.address.terms) == place
+        for i in loads
+    )
+
+
+def copying(out: Buffer, into: Buffer) -> list[Statement]:
+    """Copy a whole buffer over another."""
+    value = Value(f"{out.name}_element", out.dtype)
+    terms = (("i", 1),) if out.size != 1 else ()
+    copy: list[Statement] = [Load(value, Address(out, 0, terms)), Store(Address(into, 0, terms), value)]
+    return [For("i", out.size, copy)] if terms else copy

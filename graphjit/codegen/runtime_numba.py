@@ -1,0 +1,177 @@
+"""What generated programs call, compiled: Numba intrinsics under the names of ``runtime_python``.
+
+A program takes one argument, the address of a tuple of arrays and scalars, and reads the data
+pointers itself: no wrapper per argument is compiled, and no conversion is done per call. The
+offsets of CPython's and NumPy's structures are checked at import; where they do not hold, the
+argument is the address of a table of pointers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from graphjit.codegen.blas import find
+from graphjit.ir.aval import DTYPES
+
+WORD = ctypes.sizeof(ctypes.c_void_p)
+INT = ir.IntType(64)
+ENUM = ir.IntType(32)
+ROW_MAJOR, NO_TRANSPOSE = 101, 111
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True, "no_rewrites": True, "nogil": True}
+
+
+def word(address: int) -> int:
+    return ctypes.c_size_t.from_address(address).value
+
+
+@cache
+def direct() -> bool:
+    """Whether tuples, arrays and scalars lie in memory as CPython and NumPy lay them out."""
+    array, real, strong = np.arange(3.0), 1.25, np.float32(2.5)
+    pack = (array, real)
+    try:
+        items = [word(id(pack) + 3 * WORD), word(id(pack) + 4 * WORD)]
+        data = word(id(array) + 2 * WORD)
+        values = (
+            ctypes.c_double.from_address(id(real) + 2 * WORD).value,
+            ctypes.c_float.from_address(id(strong) + 2 * WORD).value,
+        )
+    except (OSError, ValueError):
+        return False
+    return items == [id(array), id(real)] and data == array.ctypes.data and values == (1.25, 2.5)
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile for one address."""
+    return numba.njit(types.void(types.intp), **OPTIONS)(function)  # type: ignore[no-any-return]
+
+
+def _pointer_reader(short: str, *, scalar: bool) -> Any:
+    # A bool is one byte in memory: programs read and write it as such.
+    pointer = types.CPointer(types.uint8 if short == "bool" else numba.from_dtype(DTYPES[short]))
+
+    @intrinsic
+    def read(typing: Any, args: Any, position: Any) -> Any:
+        if not isinstance(position, types.IntegerLiteral):
+            return None
+        index = position.literal_value
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            def load(address: Any, offset: int) -> Any:
+                place = builder.add(address, ir.Constant(INT, offset))
+                return builder.load(builder.inttoptr(place, INT.as_pointer()))
+
+            if not direct():
+                address = load(values[0], WORD * index)
+            else:
+                item = load(values[0], WORD * (3 + index))
+                address = builder.add(item, ir.Constant(INT, 2 * WORD)) if scalar else load(item, 2 * WORD)
+            return builder.inttoptr(address, context.get_value_type(pointer))
+
+        return pointer(types.intp, position), generate
+
+    return read
+
+
+ARRAYS = {f"array_{short}": _pointer_reader(short, scalar=False) for short in DTYPES}
+SCALARS = {f"scalar_{short}": _pointer_reader(short, scalar=True) for short in DTYPES}
+
+
+@intrinsic
+def part(typing: Any, array: Any, offset: Any) -> Any:
+    """The pointer to an element."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.gep(values[0], [values[1]])
+
+    return array(array, types.intp), generate
+
+
+@intrinsic
+def hide(typing: Any, extent: Any) -> Any:
+    """The number, through an empty assembly statement that the optimiser cannot see through."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind = ir.FunctionType(INT, [INT])
+        return builder.call(ir.InlineAsm(kind, "", "=r,0", side_effect=False), [values[0]])
+
+    return types.intp(types.intp), generate
+
+
+def _routine(context: Any, builder: Any, name: str, arguments: list[Any]) -> Any:
+    """Call a cblas routine by its own symbol."""
+    blas = find()
+    if blas is None:
+        message = "no BLAS was found"
+        raise RuntimeError(message)
+    symbol = f"graphjit_{name}"
+    llvm.add_symbol(symbol, blas.addresses[name])
+    width = ir.IntType(blas.integer)
+    narrowed = [
+        builder.trunc(a, width) if a.type == INT and blas.integer != 64 else a for a in arguments
+    ]
+    kind = ir.FunctionType(ir.VoidType(), [a.type for a in narrowed])
+    builder.call(cgutils.get_or_insert_function(builder.module, kind, symbol), narrowed)
+    return context.get_dummy_value()
+
+
+def _flag(builder: Any, transpose: Any) -> Any:
+    wide = builder.zext(transpose, ENUM) if transpose.type.width < ENUM.width else builder.trunc(transpose, ENUM)
+    return builder.add(wide, ir.Constant(ENUM, NO_TRANSPOSE))
+
+
+def _letter(pointer: Any) -> str:
+    return "d" if pointer.dtype == types.float64 else "s"
+
+
+@intrinsic
+def gemm(typing: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, a: Any, lda: Any, b: Any, ldb: Any, c: Any, ldc: Any) -> Any:
+    """C = op(A) op(B), row-major."""
+    i = types.intp
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        ta, tb, m, n, k, a, lda, b, ldb, c, ldc = values
+        real = context.get_value_type(signature.args[5].dtype)
+        one, zero = ir.Constant(real, 1.0), ir.Constant(real, 0.0)
+        head = [ir.Constant(ENUM, ROW_MAJOR), _flag(builder, ta), _flag(builder, tb)]
+        return _routine(
+            context, builder, _letter(signature.args[5]) + "gemm",
+            [*head, m, n, k, one, a, lda, b, ldb, zero, c, ldc],
+        )  # fmt: skip
+
+    return types.void(types.boolean, types.boolean, i, i, i, a, i, b, i, c, i), generate
+
+
+@intrinsic
+def gemv(typing: Any, t: Any, rows: Any, columns: Any, a: Any, lda: Any, x: Any, incx: Any, y: Any, incy: Any) -> Any:
+    """y = op(A) x, row-major."""
+    i = types.intp
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        t, rows, columns, a, lda, x, incx, y, incy = values
+        real = context.get_value_type(signature.args[3].dtype)
+        one, zero = ir.Constant(real, 1.0), ir.Constant(real, 0.0)
+        return _routine(
+            context, builder, _letter(signature.args[3]) + "gemv",
+            [ir.Constant(ENUM, ROW_MAJOR), _flag(builder, t), rows, columns, one, a, lda, x, incx, zero, y, incy],
+        )  # fmt: skip
+
+    return types.void(types.boolean, i, i, a, i, x, i, y, i), generate
+
+
+def __getattr__(name: str) -> Any:
+    """The readers of arguments, by dtype: ``array_f64``, ``scalar_f32``, ..."""
+    try:
+        return ARRAYS[name] if name in ARRAYS else SCALARS[name]
+    except KeyError:
+        raise AttributeError(name) from None
