@@ -1,0 +1,48 @@
+"""Gradients of plain NumPy functions, compiled to one native program.
+
+>>> import numpy as np, graphjit
+>>> slope = graphjit.grad(lambda x: np.sum(np.sin(x) ** 2))
+>>> slope(np.zeros(3))
+array([0., 0., 0.])
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from graphjit.transforms.decorators import grad, jit, value_and_grad
+
+if TYPE_CHECKING:
+    from graphjit.testing import check_grads
+
+__version__ = "0.1.0"
+__all__ = [
+    "__version__",
+    "check_grads",
+    "draw",
+    "errors",
+    "grad",
+    "jit",
+    "special",
+    "train",
+    "value_and_grad",
+]
+
+# What is loaded when it is first used: `import graphjit` stays fast.
+_LAZY = {"check_grads": "graphjit.testing"}
+_MODULES = ("draw", "errors", "special", "train")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"graphjit.{name}")
+    if name not in _LAZY:
+        message = f"module 'graphjit' has no attribute {name!r}"
+        raise AttributeError(message)
+    value = globals()[name] = getattr(importlib.import_module(_LAZY[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""From a Python function to a graph: arguments, the user's lines, the trace, its guards."""

@@ -1,0 +1,57 @@
+"""What training gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Reason = Literal["finished", "converged", "interrupted", "not finite"]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The outcome of a training loop.
+
+    Attributes:
+        params: The trained parameters, in the container they came in.
+        losses: The loss of every step's batch, before that step's update; float64, shape (steps,).
+        reason: Why it stopped: ``finished`` all steps, ``converged`` by the tolerance,
+            ``interrupted`` by Ctrl-C, or the loss was ``not finite``.
+        state: The optimizer's state after the last step.
+        steps_per_epoch: How many steps visit every example once.
+        seconds: Wall time of the native loop, without compilation.
+        compile_seconds: Time to trace and compile; 0 where an earlier call's program served.
+        source: The generated program.
+    """
+
+    params: Any
+    losses: NDArray[np.float64] = field(repr=False)
+    reason: Reason
+    state: Any = field(repr=False)
+    steps_per_epoch: int
+    seconds: float
+    compile_seconds: float
+    source: str = field(repr=False)
+
+    @property
+    def steps(self) -> int:
+        """How many updates were made."""
+        return len(self.losses)
+
+    @property
+    def epochs(self) -> float:
+        """How many times the data were visited."""
+        return self.steps / self.steps_per_epoch
+
+    @property
+    def converged(self) -> bool:
+        return self.reason == "converged"
+
+    @property
+    def epoch_losses(self) -> NDArray[np.float64]:
+        """The mean over the steps of each whole epoch; shape (epochs,)."""
+        whole = self.steps // self.steps_per_epoch
+        return self.losses[: whole * self.steps_per_epoch].reshape(whole, -1).mean(axis=1)

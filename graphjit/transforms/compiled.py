@@ -1,0 +1,263 @@
+"""Functions that compile themselves when they are called."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import re
+import sys
+import threading
+import types
+import warnings
+import weakref
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from graphjit.errors import RecompileWarning, TraceError
+from graphjit.ir.builder import Builder
+from graphjit.ir.dispatch import builder_of, lift
+from graphjit.ir.graph import Graph
+from graphjit.ir.symbol import Symbol
+from graphjit.tracing.origin import user_line
+from graphjit.tracing.static import Statics
+from graphjit.tracing.trace import active, trace_call
+from graphjit.tracing.trees import Arguments
+from graphjit.transforms.derive import Derived, Gradient, derive
+from graphjit.transforms.specialise import Specialisation, build_program
+from graphjit.transforms.stats import Stats, changing_integer, reason_between
+
+PATIENCE = 8  # programs for one changing int before a warning
+Stage = Literal["traced", "adjoint", "fused"]
+
+
+class Compiled:
+    """A function that is traced and compiled when it is called.
+
+    There is one program for each combination of dtypes, shapes, structure and static values. A
+    program is built again when something that the function read while it was traced has
+    changed: a global or closure variable, a helper function, an attribute of ``self``. The
+    contents of captured arrays may change freely: arrays are inputs of the program.
+
+    Called inside another traced function, it becomes part of that function's graph.
+
+    Attributes:
+        stats: Counts, times, and why it was compiled again; prints as a table.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        gradient: Gradient | None = None,
+        static_argnames: str | Sequence[str] = (),
+        static_argnums: int | Sequence[int] = (),
+    ) -> None:
+        check_callable(function)
+        self.__name__ = self.__qualname__ = "function"
+        functools.update_wrapper(self, function)
+        self._function, self._gradient = function, gradient
+        self._options = (gradient, static_argnames, static_argnums)
+        self._statics = Statics.of(function, static_argnames, static_argnums)
+        self.stats = Stats()
+        self._lock = threading.RLock()
+        self._programs: dict[Any, Specialisation] = {}
+        self._last: Specialisation | None = None
+        self._newest: Arguments | None = None
+        self._integers: Counter[str] = Counter()
+        self._bound: dict[int, tuple[Callable[[], Any], Compiled]] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the function returns, or its gradient."""
+        last = self._last
+        if (
+            last is not None
+            and not kwargs
+            and active() is None
+            and last.takes(args)
+            and not last.stale()
+        ):
+            self.stats.calls += 1
+            return last.run(args)
+        return self._call(self._arguments(args, kwargs))
+
+    def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+        return Arguments(self._function, args, kwargs, self._statics)
+
+    def _call(self, arguments: Arguments) -> Any:
+        symbols = [leaf for leaf in arguments.leaves if isinstance(leaf, Symbol)]
+        outer = active() or (builder_of(*symbols) if symbols else None)
+        if outer is not None:
+            return self._inline(arguments, outer)
+        program = self._program(arguments)
+        self._last = program
+        self.stats.calls += 1
+        return program.run(program.conformed(arguments.leaves))
+
+    def _inline(self, arguments: Arguments, outer: Builder) -> Any:
+        """Become part of the graph that an outer trace is building."""
+        derived = self._derive(arguments)
+        leaves = [arguments.leaves[i] for i in arguments.traced]
+        inputs = [lift(outer, value).id for value in (*leaves, *derived.traced.captured)]
+        place = outer.inline(derived.graph, inputs)
+        outputs = zip(derived.graph.outputs, derived.weak, strict=True)
+        return derived.result([Symbol(outer, place[i], weak=weak) for i, weak in outputs])
+
+    def _derive(self, arguments: Arguments) -> Derived:
+        return derive(trace_call(arguments), self._gradient)
+
+    # -- specialisations ----------------------------------------------------------------------
+
+    def _program(self, arguments: Arguments) -> Specialisation:
+        """The program for these arguments, built if need be: once, whatever the threads."""
+        key = arguments.key
+        known = self._programs.get(key)
+        if known is not None and not known.stale():
+            return known
+        with self._lock:
+            known = self._programs.get(key)
+            reason = known.stale() if known is not None else ""
+            if known is None or reason:
+                known = self._programs[key] = self._build(arguments, reason)
+            return known
+
+    def _build(self, arguments: Arguments, reason: str) -> Specialisation:
+        derived = self._derive(arguments)
+        # The name is written into the generated text, so only letters and digits are let through.
+        name = re.sub(r"\W+", "_", self.__name__, flags=re.ASCII)
+        program = build_program(derived.graph, name)
+        seconds = {"trace": derived.traced.seconds, **program.timings}
+        if self._newest is not None:
+            self._warn_of_integers(self._newest, arguments)
+            reason = reason or reason_between(self._newest, arguments)
+        self._newest = arguments
+        self.stats.note(reason, seconds)
+        return Specialisation(derived, program)
+
+    def _warn_of_integers(self, old: Arguments, new: Arguments) -> None:
+        name = changing_integer(old, new)
+        self._integers[name] += 1
+        if name and self._integers[name] == PATIENCE - 1:
+            warnings.warn(
+                f"{self.__name__} was compiled {PATIENCE} times for the changing int {name}: pass "
+                f"it as a float or an array if it is a number to compute with",
+                RecompileWarning,
+                stacklevel=user_depth(),
+            )
+
+    # -- looking inside -----------------------------------------------------------------------
+
+    def graph(self, *args: Any, stage: Stage = "fused", **kwargs: Any) -> Graph:
+        """The graph for these arguments.
+
+        Args:
+            *args: As in a call.
+            stage: ``traced`` is what the function wrote; ``adjoint`` has the backward pass
+                appended, unsimplified; ``fused`` is what runs, after all passes.
+            **kwargs: As in a call.
+        """
+        arguments = self._arguments(args, kwargs)
+        if stage == "fused":
+            return self._program(arguments).program.graph
+        known = self._programs.get(arguments.key)
+        derived = known.derived if known and not known.stale() else self._derive(arguments)
+        return derived.traced.graph if stage == "traced" else derived.graph
+
+    def source(self, *args: Any, **kwargs: Any) -> str:
+        """The generated program for these arguments."""
+        return self._program(self._arguments(args, kwargs)).program.source
+
+    def __repr__(self) -> str:
+        return f"<compiled {self.__qualname__}>"
+
+    # -- as an object of Python ---------------------------------------------------------------
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else Bound(instance, self._for(instance))
+
+    def _for(self, instance: Any) -> Compiled:
+        """The same for one instance, as long as that lives."""
+        key = id(instance)
+        known = self._bound.get(key)
+        if known is not None and known[0]() is instance:
+            return known[1]
+        bound = self._bound
+        reference: Callable[[], Any]
+        try:
+            reference = weakref.ref(instance, lambda _: bound.pop(key, None))
+        except TypeError:  # an instance with __slots__ is kept
+            reference = lambda: instance  # noqa: E731
+        compiled = Compiled(Method(self._function, reference), *self._options)
+        self._bound[key] = (reference, compiled)
+        return compiled
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
+        return Compiled(self._function, *self._options)
+
+    __copy__ = functools.partialmethod(__deepcopy__, {})
+
+    def __reduce__(self) -> Any:
+        if found_by_name(self):
+            return self.__qualname__
+        return Compiled, (self._function, *self._options)
+
+
+def check_callable(function: Any) -> None:
+    """Refuse what is no function.
+
+    Raises:
+        TraceError: saying what it is.
+    """
+    if not callable(function):
+        kind = type(function).__name__
+        raise TraceError(f"a function is needed, not {kind}", origin=user_line())
+
+
+class Method:
+    """A method of an instance that it does not keep alive."""
+
+    def __init__(self, function: Callable[..., Any], reference: Callable[[], Any]) -> None:
+        self._function, self._reference = function, reference
+        self.__name__ = getattr(function, "__name__", "method")
+
+    @property
+    def __wrapped__(self) -> Any:
+        return types.MethodType(self._function, self._reference())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the method."""
+        return self._function(self._reference(), *args, **kwargs)
+
+
+class Bound:
+    """A compiled function read from an instance: keeps the instance alive while it is used."""
+
+    def __init__(self, instance: Any, compiled: Compiled) -> None:
+        self.__self__, self._compiled = instance, compiled
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the compiled function."""
+        return self._compiled(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._compiled, name)
+
+    def __reduce__(self) -> Any:
+        return getattr, (self.__self__, self._compiled.__name__)
+
+
+def found_by_name(compiled: Compiled) -> bool:
+    """Whether importing its module and reading its name gives this very object."""
+    try:
+        module = sys.modules[compiled.__module__]
+        return operator.attrgetter(compiled.__qualname__)(module) is compiled
+    except (AttributeError, KeyError):
+        return False
+
+
+def user_depth() -> int:
+    """The ``stacklevel`` for a warning that points at the user's line."""
+    line, depth = user_line(), 1
+    frame: types.FrameType | None = sys._getframe(1)  # noqa: SLF001 - as warnings itself does
+    while frame is not None and line is not None and frame.f_code.co_filename != line.file:
+        frame, depth = frame.f_back, depth + 1
+    return depth

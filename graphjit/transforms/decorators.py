@@ -1,0 +1,127 @@
+"""``jit``, ``grad`` and ``value_and_grad``, as decorators and as calls."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, overload
+
+from graphjit.transforms.compiled import Compiled
+from graphjit.transforms.derive import Gradient
+
+Function = Callable[..., Any]
+Decorator = Callable[[Function], Compiled]
+Names = str | Sequence[str]
+Numbers = int | Sequence[int]
+
+
+@overload
+def jit(f: Function, *, static_argnames: Names = (), static_argnums: Numbers = ()) -> Compiled: ...
+
+
+@overload
+def jit(
+    f: None = None, *, static_argnames: Names = (), static_argnums: Numbers = ()
+) -> Decorator: ...
+
+
+def jit(
+    f: Function | None = None, *, static_argnames: Names = (), static_argnums: Numbers = ()
+) -> Compiled | Decorator:
+    """Compile a NumPy function.
+
+    Arrays, NumPy scalars and Python floats are traced, inside dicts, lists, tuples, named tuples
+    and dataclasses; ints, bools, strings and None are static, and another value means another
+    program. (An int that changes at every call is reported once; it is not yet turned into
+    a traced value.) Results of shape ``()`` are NumPy scalars, as NumPy's reductions give them;
+    arrays are fresh at every call. Whatever the function returns that is no array passes
+    through. Python side effects happen only while tracing.
+
+    Args:
+        f: The function; left out, a decorator is returned.
+        static_argnames: Further arguments to treat as static; they need a hash.
+        static_argnums: The same by position.
+
+    Returns:
+        A ``Compiled``: call it like ``f``.
+    """
+    if f is None:
+        return functools.partial(
+            jit, static_argnames=static_argnames, static_argnums=static_argnums
+        )
+    return Compiled(f, None, static_argnames, static_argnums)
+
+
+@overload
+def grad(
+    f: Function, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = ()
+) -> Compiled: ...
+
+
+@overload
+def grad(
+    f: None = None, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = ()
+) -> Decorator: ...
+
+
+def grad(
+    f: Function | None = None,
+    argnums: Numbers = 0,
+    has_aux: bool = False,
+    static_argnames: Names = (),
+) -> Compiled | Decorator:
+    """The gradient of a function that returns a float scalar, compiled.
+
+    The gradient has the container, shapes and dtypes of the argument; for a Python float it is a
+    ``np.float64``. Where the argument's container holds text or other static values, the
+    gradient holds None; ints and bools there are an error, because they are more often floats
+    that lack a point than meant. An argument that the result does not depend on has gradient 0.
+
+    Args:
+        f: The function; left out, a decorator is returned.
+        argnums: Which positional argument, or a tuple of them; negative ones count from the
+            end. The ``self`` of a method does not count.
+        has_aux: ``f`` returns ``(loss, auxiliary)``; the result is ``(gradient, auxiliary)``.
+        static_argnames: As in ``jit``.
+
+    Raises:
+        ShapeError: when called, if the result is no scalar.
+        DTypeError: when called, if the result or a differentiated argument is no float.
+    """
+    return _differentiated(f, argnums, has_aux, static_argnames, value=False)
+
+
+@overload
+def value_and_grad(
+    f: Function, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = ()
+) -> Compiled: ...
+
+
+@overload
+def value_and_grad(
+    f: None = None, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = ()
+) -> Decorator: ...
+
+
+def value_and_grad(
+    f: Function | None = None,
+    argnums: Numbers = 0,
+    has_aux: bool = False,
+    static_argnames: Names = (),
+) -> Compiled | Decorator:
+    """The value and the gradient by one compiled program: ``(value, gradient)``.
+
+    As ``grad``; with ``has_aux`` the result is ``((loss, auxiliary), gradient)``.
+    """
+    return _differentiated(f, argnums, has_aux, static_argnames, value=True)
+
+
+def _differentiated(
+    f: Function | None, argnums: Numbers, has_aux: bool, static_argnames: Names, *, value: bool
+) -> Compiled | Decorator:
+    places = argnums if isinstance(argnums, int) else tuple(map(operator.index, argnums))
+    gradient = Gradient(places, has_aux, value)
+    if f is None:
+        return functools.partial(Compiled, gradient=gradient, static_argnames=static_argnames)
+    return Compiled(f, gradient, static_argnames)

@@ -1,0 +1,116 @@
+"""One program for one kind of call, and how a call's arguments reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from graphjit.ir.graph import Graph
+from graphjit.tracing.trees import Leaf
+from graphjit.transforms.derive import Derived
+
+
+class Program(Protocol):
+    """What ``graphjit.codegen.build.build`` returns."""
+
+    source: str
+    graph: Graph
+    timings: dict[str, float]
+
+    def __call__(self, *args: Any) -> Sequence[Any]:
+        """The outputs, fresh, for conforming arguments."""
+        ...
+
+
+def build_program(graph: Graph, name: str) -> Program:
+    """Compile a graph."""
+    from graphjit.codegen.build import build  # imports Numba: 0.3 s, needed only now
+
+    return build(graph, name)
+
+
+class Specialisation:
+    """A compiled program with what it needs at each call.
+
+    Attributes:
+        changed: What the trace relied on and is no longer so (see ``Guards.changed``).
+    """
+
+    def __init__(self, derived: Derived, program: Program) -> None:
+        self.derived, self.program = derived, program
+        traced = derived.traced
+        self.changed: Callable[[], str] = traced.guards.changed
+        self.traced = traced.arguments.traced
+        self.inputs = tuple(
+            (kind.aval.shape, kind.aval.dtype)
+            for kind in traced.arguments.kinds
+            if isinstance(kind, Leaf)
+        )
+        graph = derived.graph
+        self.hidden = tuple((a, a.shape, a.dtype) for a in traced.captured)
+        avals = graph.avals(graph.outputs)
+        self.scalars = tuple(i for i, aval in enumerate(avals) if not aval.shape)
+        # Arguments that are arrays by position and nothing else need no pytrees.
+        self.plain = not traced.arguments.kwargs and all(
+            type(arg) is np.ndarray and arg.ndim for arg in traced.arguments.args
+        )
+        single = traced.outputs.spec.is_leaf() and traced.outputs.places == (0,)
+        alone = len(avals) == 1 and single and derived.result == traced.outputs.rebuilt
+        self.result = (lambda values: values[0]) if alone else derived.result
+
+    def takes(self, args: tuple[Any, ...]) -> bool:
+        """Whether the arguments are plain arrays that the program can read as they are."""
+        if not self.plain or len(args) != len(self.inputs):
+            return False
+        for arg, (shape, dtype) in zip(args, self.inputs, strict=False):
+            if (
+                type(arg) is not np.ndarray
+                or arg.dtype is not dtype
+                or arg.shape != shape
+                or not arg.flags.carray
+            ):
+                return False
+        return True
+
+    def stale(self) -> str:
+        """Why the program no longer says what the function would, or an empty string."""
+        reason = self.changed()
+        if reason:
+            return reason
+        for array, shape, dtype in self.hidden:
+            if array.shape != shape or array.dtype != dtype:
+                return f"a captured array changed its form to {array.dtype}{list(array.shape)}"
+        return ""
+
+    def conformed(self, leaves: Sequence[Any]) -> list[Any]:
+        """The traced leaves in the form that the program reads."""
+        values = [leaves[i] for i in self.traced]
+        pairs = zip(values, self.inputs, strict=True)
+        return [conform(value, shape, dtype) for value, (shape, dtype) in pairs]
+
+    def run(self, arrays: Sequence[Any]) -> Any:
+        """Call the program on conforming arguments."""
+        if self.hidden:
+            arrays = (*arrays, *[conform(*hidden) for hidden in self.hidden])
+        values = self.program(*arrays)
+        if self.scalars:
+            values = list(values)
+            for index in self.scalars:
+                values[index] = values[index][()]
+        return self.result(values)
+
+
+def conform(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """The value as the program reads it: in C order, aligned, native; a scalar for shape ()."""
+    if not shape:
+        plain = type(value) is float or (type(value) is dtype.type and dtype.isnative)
+        return value if plain else np.asarray(value, dtype.newbyteorder("="))[()]
+    if type(value) is np.ndarray and dtype.isnative:
+        flags = value.flags
+        good = flags.carray or (flags.c_contiguous and flags.aligned)
+        if good and (value.dtype is dtype or value.dtype == dtype):
+            return value
+    array = np.array(value, dtype=dtype.newbyteorder("="), order="C", copy=None, subok=False)
+    return array if array.flags.aligned else array.copy()

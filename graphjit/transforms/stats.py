@@ -1,0 +1,73 @@
+"""What a compiled function cost so far, and why it was compiled again."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from graphjit.tracing.static import Static
+from graphjit.tracing.trees import Arguments, Leaf
+
+REASONS_SHOWN = 8
+
+
+@dataclass
+class Stats:
+    """Counts and times of one compiled function.
+
+    Attributes:
+        calls: How often it ran.
+        specialisations: How many programs were built.
+        recompiles: Why each one after the first was, such as ``argument x: f64[3] -> f64[4]``.
+        seconds: Time spent by phase: ``trace``, ``passes``, ``render``, ``compile``, ...
+    """
+
+    calls: int = 0
+    specialisations: int = 0
+    recompiles: list[str] = field(default_factory=list)
+    seconds: Counter[str] = field(default_factory=Counter)
+
+    def note(self, reason: str, seconds: Mapping[str, float]) -> None:
+        """Record a new specialisation."""
+        if self.specialisations:
+            self.recompiles.append(reason)
+        self.specialisations += 1
+        self.seconds.update(dict(seconds))
+
+    def __repr__(self) -> str:
+        rows = [("calls", f"{self.calls}"), ("specialisations", f"{self.specialisations}")]
+        rows += [(phase, f"{1e3 * taken:.1f} ms") for phase, taken in self.seconds.items()]
+        rows += [("recompiled", reason) for reason in self.recompiles[-REASONS_SHOWN:]]
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def reason_between(old: Arguments, new: Arguments) -> str:
+    """Why a second program is needed for the second call."""
+    if old.spec != new.spec:
+        return "the structure of the arguments changed"
+    changes = list(differences(old, new))
+    return "; ".join(text for _, text in changes) or "the arguments are as before"
+
+
+def changing_integer(old: Arguments, new: Arguments) -> str:
+    """The name of the static int that alone tells two calls apart, or an empty string."""
+    changes = list(differences(old, new)) if old.spec == new.spec else []
+    if len(changes) != 1:
+        return ""
+    index = changes[0][0]
+    kinds = old.kinds[index], new.kinds[index]
+    integers = all(isinstance(kind, Static) and type(kind.value) is int for kind in kinds)
+    return new.names[index] if integers else ""
+
+
+def differences(old: Arguments, new: Arguments) -> Iterator[tuple[int, str]]:
+    """Each leaf that chose another program, by its index."""
+    rows = zip(itertools.count(), old.keys, new.keys, old.kinds, new.kinds, strict=False)
+    for index, before, after, was, now in rows:
+        if before != after:
+            traced = isinstance(was, Leaf) and isinstance(now, Leaf)
+            word = "argument" if traced else "static"
+            yield index, f"{word} {new.names[index]}: {was} -> {now}"
