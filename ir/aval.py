@@ -48,10 +48,12 @@ class Aval:
 
     @property
     def ndim(self) -> int:
+        """How many axes."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
+        """How many elements."""
         return math.prod(self.shape)
 
     @property

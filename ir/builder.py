@@ -111,6 +111,7 @@ class Builder:
         return tuple(self.broadcast_to(i, shape) for i in inputs)
 
     def broadcast_to(self, ident: int, shape: tuple[int, ...]) -> int:
+        """The value broadcast to a shape that it fits."""
         if self.nodes[ident].aval.shape == shape:
             return ident
         return self.emit("broadcast", ident, shape=shape)
@@ -132,9 +133,7 @@ class Builder:
             return self.constant(node.params["value"])
         if node.op == "input":
             return self.input(node.aval, origin)
-        return self._add(
-            node.op, inputs, node.aval, dict(node.params), origin, node.results
-        )
+        return self._add(node.op, inputs, node.aval, dict(node.params), origin, node.results)
 
     def inline(self, graph: Graph, inputs: Sequence[int]) -> list[int]:
         """Copy a whole graph onto the given operands; the ids of all its nodes here."""

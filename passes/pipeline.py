@@ -167,3 +167,9 @@ def run(graph: Graph, pipeline: Iterable[Step], hook: Hook | None = None) -> Gra
         hook(step, graph, after, time.perf_counter() - start)
         graph = after
     return graph
+
+
+# What a function's graph goes through before it is differentiated, so that derivatives are those
+# of the simplified function, and what every graph goes through before it is lowered.
+PRIMAL = parse_pipeline("prune,fold,simplify,merge,prune")
+PROGRAM = parse_pipeline("prune,fold,simplify,merge,fold,simplify,merge,prune,fuse")

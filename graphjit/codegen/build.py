@@ -19,12 +19,9 @@ from graphjit.codegen.render_numba import argument_order, render
 from graphjit.errors import CompileError, GraphJITError, IndexRangeError
 from graphjit.flags import current
 from graphjit.ir.graph import Graph
-from graphjit.passes.pipeline import parse_pipeline, run
+from graphjit.passes.pipeline import PROGRAM, run
 
 COUNTER = itertools.count()
-# Before the adjoint, so that derivatives are those of the simplified function; and after it.
-PRIMAL = parse_pipeline("prune,fold,simplify,merge,prune")
-PROGRAM = parse_pipeline("prune,fold,simplify,merge,fold,simplify,merge,prune,fuse")
 
 
 class Program:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.codegen.build import PRIMAL, PROGRAM, compiled, launch, runtime
+from graphjit.codegen.build import compiled, launch, runtime
 from graphjit.codegen.loops import Buffer, LoopProgram
 from graphjit.codegen.lower import lower
 from graphjit.codegen.render_loop import Epoch, loop_arguments, merged, render_loop
@@ -20,7 +20,7 @@ from graphjit.ir.aval import aval_of
 from graphjit.ir.dispatch import emit
 from graphjit.ir.graph import Graph
 from graphjit.ir.symbol import Symbol
-from graphjit.passes.pipeline import run
+from graphjit.passes.pipeline import PRIMAL, PROGRAM, run
 from graphjit.tracing.guards import Guards
 from graphjit.tracing.trace import Traced, trace
 from graphjit.tracing.trees import flatten

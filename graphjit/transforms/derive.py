@@ -84,10 +84,11 @@ def derive(traced: Traced, gradient: Gradient | None) -> Derived:
 
 
 def with_gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
-    """The graph with the gradient of its first output appended."""
+    """The simplified graph with the gradient of its first output appended."""
     from graphjit.passes.adjoint import adjoint  # loads networkx: 0.17 s, needed only now
+    from graphjit.passes.pipeline import PRIMAL, run
 
-    return adjoint(graph, wrt)
+    return adjoint(run(graph, PRIMAL), wrt)
 
 
 def input_weak(traced: Traced, place: int) -> bool:
