@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
+from itertools import pairwise
 
 from graphjit.ir.builder import Builder
 from graphjit.ir.graph import Graph, Node
 from graphjit.passes.group import FREE, Group, Place, Placement, fusible, space_of
+from graphjit.passes.regroup import merged, sink
+
+RECENT = 24  # groups looked at for a node that reads none of them
 
 
 def fuse(graph: Graph) -> Graph:
@@ -43,6 +47,7 @@ class Grouping:
         for unit in self.units:
             if isinstance(unit, Group):
                 unit.close()
+        sink(self.graph, self.placement, self.units, self.unit_of)
         return self.placement, self.units, self.unit_of, self.ancestors
 
     def is_free(self, node: Node) -> bool:
@@ -52,7 +57,9 @@ class Grouping:
     def join(self, node: Node) -> None:
         """Put the node into the latest group that takes it, or into a new one."""
         parents = self.parents(node)
-        for index in reversed(range(len(self.units))):
+        self.merge_parents(node, parents)
+        parents = self.parents(node)
+        for index in self.candidates(parents):
             group = self.units[index]
             if not isinstance(group, Group) or self.would_cycle(index, parents):
                 continue
@@ -68,6 +75,45 @@ class Grouping:
         assert place is not None, node
         group.add(node.id, place)
         self.new_unit(node, group)
+
+    def candidates(self, parents: set[int]) -> list[int]:
+        """The groups to try: those that the node reads, then recent ones, the latest first."""
+        recent = range(len(self.units) - 1, max(len(self.units) - RECENT, 0) - 1, -1)
+        return [*sorted(parents, reverse=True), *(i for i in recent if i not in parents)]
+
+    def merge_parents(self, node: Node, parents: set[int]) -> None:
+        """Join two groups that the node reads into one, where it then fits."""
+        groups = sorted(p for p in parents if isinstance(self.units[p], Group))
+        for first, second in pairwise(groups):
+            one, two = self.units[first], self.units[second]
+            assert isinstance(one, Group), one
+            assert isinstance(two, Group), two
+            if self.path(first, second) or self.path(second, first):
+                continue
+            group = merged(self.placement, one, two)
+            if group is not None and self.placement.fit(node, group) is not None:
+                self.absorb(first, second, group)
+
+    def path(self, first: int, second: int) -> bool:
+        """Whether the second unit depends on the first by way of another."""
+        between = self.ancestors[second] & ~(1 << first)
+        while between:
+            low = between & -between
+            if self.ancestors[low.bit_length() - 1] >> first & 1:
+                return True
+            between ^= low
+        return False
+
+    def absorb(self, first: int, second: int, group: Group) -> None:
+        """Make ``first`` the merged group of both; ``second`` stays as a group of nothing."""
+        for ident in group.roles:
+            self.unit_of[ident] = first
+        self.units[first], self.units[second] = group, Group(group.space)
+        both = (self.ancestors[first] | self.ancestors[second]) & ~(1 << first | 1 << second)
+        self.ancestors[first], self.ancestors[second] = both, 0
+        for other, known in enumerate(self.ancestors):
+            if known >> second & 1 or known >> first & 1:
+                self.ancestors[other] |= both | 1 << first
 
     def fit(self, node: Node, group: Group, *, reads: bool) -> tuple[Group, Place | None]:
         """The node's place in the group, or in the group widened to the node's space."""
@@ -161,17 +207,31 @@ class Rebuilder:
     def used_outside(self) -> set[int]:
         """The members that something outside their own group reads."""
         outside = {self.views[i][0] for i in self.graph.outputs}
-        for node in self.graph.nodes:
-            if node.id in self.unit_of:
-                for operand in node.inputs:
-                    base = self.views[operand][0]
-                    if self.unit_of.get(base) != self.unit_of[node.id]:
-                        outside.add(base)
+        for unit in self.units:
+            inside = unit.roles if isinstance(unit, Group) else {unit: ""}
+            for ident in inside:
+                bases = {self.views[i][0] for i in self.graph.nodes[ident].inputs}
+                outside |= bases - inside.keys()
         return outside
+
+    def live(self, group: Group, outputs: list[int]) -> list[int]:
+        """The members that the outputs need, in order."""
+        needed = set(outputs)
+        for member in sorted(group.roles, reverse=True):
+            if member in needed:
+                needed |= {self.views[i][0] for i in self.graph.nodes[member].inputs}
+        return [m for m in sorted(group.roles) if m in needed]
 
     def write_group(self, group: Group) -> None:
         """One ``fused`` node: its inputs are the buffers read, its outputs what is used outside."""
-        members = sorted(group.roles)
+        outputs = [
+            m
+            for m in sorted(group.roles)
+            if m in self.outside and self.units[self.unit_of[m]] is group
+        ]
+        members = self.live(group, outputs)
+        if not members:
+            return
         bases = [self.views[i][0] for m in members for i in self.graph.nodes[m].inputs]
         reads = [
             b
@@ -185,7 +245,6 @@ class Rebuilder:
             place[member] = body.copy(
                 node, tuple(copy_free(self, i, body, place) for i in node.inputs)
             )
-        outputs = [m for m in members if m in self.outside]
         roles = {place[m]: group.roles[m] for m in members}
         inner = body.graph([place[m] for m in outputs])
         items = self.builder.emit_call(

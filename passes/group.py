@@ -146,11 +146,11 @@ class Placement:
         if node.op in STORED:
             fits = source == group.space and self._all_each(node, group)
             return Place("spill") if fits else None
-        parts = self._parts(node, group)
+        parts = self.parts(node, group)
         whole = not squeeze(node.aval.shape)
-        if group.rows is not None and source == group.space[: group.rows]:
+        if source and source == group.space[: len(source)] and len(source) < len(group.space):
             rowwise = whole and parts <= {"row", "outside"}
-            return Place("total") if rowwise else None
+            return self._with_rows("total", node, group, rows=len(source)) if rowwise else None
         if source != group.space or not parts <= {"each", "outside"}:
             return None
         if whole:
@@ -168,34 +168,28 @@ class Placement:
         return rows if all(kept[:rows]) else None
 
     def _fit_map(self, node: Node, group: Group) -> Place | None:
-        target, parts = squeeze(node.aval.shape), self._parts(node, group)
+        target, parts = squeeze(node.aval.shape), self.parts(node, group)
         if target == group.space and parts <= {"each", "row", "outside"}:
-            return self._with_rows("each", node, group, needed="row" in parts)
+            return self._with_rows("each", node, group) if "row" in parts else Place("each")
         inside = parts - {"outside"}
         if not target:
             return Place("after") if inside == {"scalar"} else None
         if inside == {"row"} and target == group.space[: len(target)]:
-            return self._with_rows("row", node, group, needed=True, rows=len(target))
+            return self._with_rows("row", node, group, rows=len(target))
         return None
 
     def _with_rows(
-        self, role: str, node: Node, group: Group, *, needed: bool, rows: int | None = None
+        self, role: str, node: Node, group: Group, rows: int | None = None
     ) -> Place | None:
-        """The place, if the folds that the node reads agree on the row axes."""
-        if not needed:
-            return Place(role)
-        counts = {
-            group.folds.get(self.views[i][0], group.rows)
-            for i in node.inputs
-            if self.views[i][0] in group.roles and group.roles[self.views[i][0]] in ("fold", "row")
-        }
-        counts |= {rows} if rows is not None else set()
-        counts |= {group.rows} if group.rows is not None else set()
+        """The place, if the rows that the node reads agree on the number of row axes."""
+        bases = (self.views[i][0] for i in node.inputs)
+        read = [b for b in bases if group.roles.get(b) in ("row", "fold")]
+        counts = {rows, group.rows, *(group.folds.get(b, group.rows) for b in read)} - {None}
         if len(counts) != 1:
             return None
         return Place(role, counts.pop(), fixes_rows=group.rows is None)
 
-    def _parts(self, node: Node, group: Group) -> set[str]:
+    def parts(self, node: Node, group: Group) -> set[str]:
         """How the node reads the group: each, row, scalar, outside or crossed."""
         return {self._part(i, group) for i in node.inputs}
 

@@ -10,7 +10,12 @@ from pathlib import Path
 import numpy as np
 
 ROUTINES = ("dgemm", "sgemm", "dgemv", "sgemv")
-SPELLINGS = (("scipy_cblas_", "64_", 64), ("cblas_", "64_", 64), ("scipy_cblas_", "", 32), ("cblas_", "", 32))
+SPELLINGS = (
+    ("scipy_cblas_", "64_", 64),
+    ("cblas_", "64_", 64),
+    ("scipy_cblas_", "", 32),
+    ("cblas_", "", 32),
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,12 @@ def find() -> Blas | None:
     """The cblas of the OpenBLAS in NumPy's or SciPy's wheel; None where there is neither."""
     base = Path(np.__file__).parent
     site = base.parent
-    for folder in (site / "numpy.libs", base / ".dylibs", site / "scipy.libs", site / "scipy" / ".dylibs"):
+    for folder in (
+        site / "numpy.libs",
+        base / ".dylibs",
+        site / "scipy.libs",
+        site / "scipy" / ".dylibs",
+    ):
         for path in sorted(folder.glob("*openblas*")):
             blas = _read(path)
             if blas is not None:

@@ -48,7 +48,10 @@ class Program:
         order = argument_order(self.loops)
         self._constants = tuple(np.ascontiguousarray(v) for _, v in self.loops.constants)
         self._outputs = [(b.shape, b.dtype) for b in self.loops.outputs]
-        self._scratch = [(b.size, b.dtype) for b in order[len(self.loops.inputs) + len(self._constants) + len(self._outputs) :]]
+        self._scratch = [
+            (b.size, b.dtype)
+            for b in order[len(self.loops.inputs) + len(self._constants) + len(self._outputs) :]
+        ]
         self._pool: list[tuple[Any, ...]] = []
 
     def _timed(self, phase: str, step: Callable[[], Any]) -> Any:
@@ -64,7 +67,9 @@ class Program:
             IndexRangeError: an index array held an index outside its axis.
         """
         outputs = [np.empty(shape, dtype) for shape, dtype in self._outputs]
-        scratch = self._pool.pop() if self._pool else tuple(np.zeros(n, d) for n, d in self._scratch)
+        scratch = (
+            self._pool.pop() if self._pool else tuple(np.zeros(n, d) for n, d in self._scratch)
+        )
         pack = (*args, *self._constants, *outputs, *scratch)
         launch(self._entry, pack, jit=self.jit)
         code = int(scratch[-1][0]) if self.loops.checks else 0

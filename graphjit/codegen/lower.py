@@ -6,7 +6,19 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from graphjit.codegen.loops import Address, Buffer, Constant, Fill, Index, Kernel, Load, LoopProgram, Statement, Store, Value
+from graphjit.codegen.loops import (
+    Address,
+    Buffer,
+    Constant,
+    Fill,
+    Index,
+    Kernel,
+    Load,
+    LoopProgram,
+    Statement,
+    Store,
+    Value,
+)
 from graphjit.codegen.lower_contract import ContractLowering
 from graphjit.codegen.lower_fused import FusedLowering
 from graphjit.codegen.lower_scan import locate, scan
@@ -60,9 +72,12 @@ class Lowering:
         self.count, self.constant_count = after.names, len(after.constants)
         for position, ident in enumerate(graph.inputs):
             given = position < len(inputs)
-            self.buffers[ident] = inputs[position] if given else self._named(f"in{position}", ident, "input")
+            self.buffers[ident] = (
+                inputs[position] if given else self._named(f"in{position}", ident, "input")
+            )
         self.outputs = [
-            outputs.get(position) or self._named(self._output_name(position, after), ident, "output")
+            outputs.get(position)
+            or self._named(self._output_name(position, after), ident, "output")
             for position, ident in enumerate(graph.outputs)
         ]
         self.program = LoopProgram([], [self.buffers[i] for i in graph.inputs], self.outputs)
@@ -121,7 +136,9 @@ class Lowering:
         key = (value.dtype.str, value.shape, value.tobytes())
         if key not in self.constants:
             name = f"c{self.constant_count + len(self.constants)}"
-            buffer = self.constants[key] = Buffer(name, value.size, value.dtype, "constant", value.shape)
+            buffer = self.constants[key] = Buffer(
+                name, value.size, value.dtype, "constant", value.shape
+            )
             self.program.constants.append((buffer, value))
         return self.constants[key]
 
@@ -159,7 +176,11 @@ class Lowering:
         self.program.kernels.append(Kernel(title or node.op, statements, node.origin))
 
     def _fused(self, node: Node) -> None:
-        items = {n.params["index"]: n.id for n in self.graph.nodes if n.op == "item" and n.inputs == (node.id,)}
+        items = {
+            n.params["index"]: n.id
+            for n in self.graph.nodes
+            if n.op == "item" and n.inputs == (node.id,)
+        }
         body: Graph = node.params["body"]
         writes = []
         for index, aval in enumerate(node.results):
@@ -169,7 +190,9 @@ class Lowering:
                 self.buffers[ident] = buffer
             writes.append(buffer)
         reads = [self.read(i)[0] for i in node.inputs]
-        lowering = FusedLowering(node, reads, writes, self.scratch, self.constant, self.fresh, self.check)
+        lowering = FusedLowering(
+            node, reads, writes, self.scratch, self.constant, self.fresh, self.check
+        )
         ops = [n.op for n in body.nodes if TABLE[n.op].kind not in ("source", "layout")]
         self._kernel(node, lowering.run(), "fused " + ", ".join(dict.fromkeys(ops)))
 
@@ -188,11 +211,18 @@ class Lowering:
         if node.op in ("reshape", "broadcast", "transpose", "slice"):
             buffer, view = self.read(node.inputs[0])
             return self._walk(view.shape, view, out, buffer)
-        raise CompileError(f"{node.op} cannot be compiled", origin=node.origin, operands=(node.aval,))
+        raise CompileError(
+            f"{node.op} cannot be compiled", origin=node.origin, operands=(node.aval,)
+        )
 
     def _walk(
-        self, shape: tuple[int, ...], view: View, out: Buffer, source: Buffer | None = None,
-        target: View | None = None, index: bool = False,
+        self,
+        shape: tuple[int, ...],
+        view: View,
+        out: Buffer,
+        source: Buffer | None = None,
+        target: View | None = None,
+        index: bool = False,
     ) -> list[Statement]:
         """Copy a view (or write an index) element by element."""
         space = tuple(n for n in shape if n != 1)
@@ -210,7 +240,9 @@ class Lowering:
     def _contiguous(self, read: Read, axes: list[int]) -> Buffer:
         """A copy of an operand with its axes in another order."""
         buffer, view = read
-        turned = View(tuple(view.shape[a] for a in axes), tuple(view.strides[a] for a in axes), view.offset)
+        turned = View(
+            tuple(view.shape[a] for a in axes), tuple(view.strides[a] for a in axes), view.offset
+        )
         out = self.scratch(math.prod(turned.shape), buffer.dtype, turned.shape)
         self.program.kernels.append(Kernel("copy", self._walk(turned.shape, turned, out, buffer)))
         return out
@@ -238,6 +270,6 @@ class Lowering:
                 self._kernel(self.graph.nodes[ident], [Fill(out, value)], "fill")
             else:
                 buffer, view = self.read(ident)
-                self._kernel(self.graph.nodes[ident], self._walk(view.shape, view, out, buffer), "copy")
-
-
+                self._kernel(
+                    self.graph.nodes[ident], self._walk(view.shape, view, out, buffer), "copy"
+                )

@@ -7,7 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 
-from graphjit.codegen.loops import Address, Buffer, Constant, For, Gemm, Gemv, Let, Load, Statement, Store, Value
+from graphjit.codegen.loops import (
+    Address,
+    Buffer,
+    Constant,
+    For,
+    Gemm,
+    Gemv,
+    Let,
+    Load,
+    Statement,
+    Store,
+    Value,
+)
 from graphjit.codegen.nest import NAMES
 from graphjit.ir.graph import Node
 from graphjit.ir.table.contract import terms
@@ -89,7 +101,9 @@ class ContractLowering:
         body = [Let(total, "copy", (zero,)), *body, Store(self.c.address(loops), total, "", origin)]
         return self._nested(letters, loops, body)
 
-    def _nested(self, letters: str, loops: dict[str, str], body: list[Statement]) -> list[Statement]:
+    def _nested(
+        self, letters: str, loops: dict[str, str], body: list[Statement]
+    ) -> list[Statement]:
         for c in reversed(letters):
             body = [For(loops[c], self.sizes[c], body)]
         return body
@@ -131,7 +145,9 @@ class ContractLowering:
     def _copied(self) -> list[Statement]:
         """Contiguous copies of the operands first: for strides that BLAS cannot take."""
         orders = self.batch + self.m + self.k, self.batch + self.k + self.n
-        for name, view, letters, order in zip("ab", self.views, (self.first, self.second), orders, strict=True):
+        for name, view, letters, order in zip(
+            "ab", self.views, (self.first, self.second), orders, strict=True
+        ):
             buffer = self.copy(view, [letters.index(c) for c in order])
             shape = tuple(self.sizes[c] for c in order)
             setattr(self, name, Operand.of(buffer, contiguous(shape), order))
@@ -149,7 +165,9 @@ class Matrix:
     column_step: int
 
     @classmethod
-    def of(cls, x: Operand, rows: str, columns: str, sizes: dict[str, int], loops: dict[str, str]) -> Matrix:
+    def of(
+        cls, x: Operand, rows: str, columns: str, sizes: dict[str, int], loops: dict[str, str]
+    ) -> Matrix:
         count_rows, count_columns = (math.prod(sizes[c] for c in g) for g in (rows, columns))
         row_step, column_step = x.run(rows, sizes) or 0, x.run(columns, sizes) or 0
         # An axis of length 1 may have any step: choose the one that makes a plain matrix.
@@ -164,7 +182,10 @@ class Matrix:
 
     def flat(self, length: int) -> tuple[Address, int]:
         """As a vector: its address and step."""
-        return self.address, self.row_step if self.rows == length and length != 1 else self.column_step
+        return (
+            self.address,
+            self.row_step if self.rows == length and length != 1 else self.column_step,
+        )
 
     def leading(self) -> tuple[int, bool] | None:
         """The leading dimension, and whether BLAS must transpose; None where neither step is 1."""
@@ -179,7 +200,20 @@ def gemm(m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, node: Node) ->
     left, right, result = a.leading(), b.leading(), c.leading()
     if left is None or right is None or result is None or result[1]:
         return None
-    return Gemm(m, n, k, a.address, left[0], left[1], b.address, right[0], right[1], c.address, result[0], node.origin)
+    return Gemm(
+        m,
+        n,
+        k,
+        a.address,
+        left[0],
+        left[1],
+        b.address,
+        right[0],
+        right[1],
+        c.address,
+        result[0],
+        node.origin,
+    )
 
 
 def gemv(
@@ -191,5 +225,3 @@ def gemv(
     step, transpose = leading
     shape = (columns, rows) if transpose else (rows, columns)
     return Gemv(*shape, a.address, step, transpose, *x, *y, node.origin)
-
-

@@ -7,7 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.codegen.loops import Address, Buffer, Check, Constant, Fill, Index, Let, Load, Scalar, Statement, Store, Value
+from graphjit.codegen.loops import (
+    Address,
+    Buffer,
+    Check,
+    Constant,
+    Fill,
+    Index,
+    Let,
+    Load,
+    Scalar,
+    Statement,
+    Store,
+    Value,
+)
 from graphjit.codegen.nest import NAMES, Axes, Nest, address, strides_over
 from graphjit.codegen.scalars import BOOLEAN, Scalars
 from graphjit.ir.aval import DType
@@ -16,7 +29,14 @@ from graphjit.ir.primitive import TABLE
 from graphjit.ir.view import View, contiguous
 from graphjit.passes.group import views
 
-COMBINE = {"sum": "add", "prod": "multiply", "max": "maximum", "min": "minimum", "any": "logical_or", "all": "logical_and"}
+COMBINE = {
+    "sum": "add",
+    "prod": "multiply",
+    "max": "maximum",
+    "min": "minimum",
+    "any": "logical_or",
+    "all": "logical_and",
+}
 CHEAP = frozenset({"add", "subtract", "multiply", "negative", "where", "cast"}) | BOOLEAN
 
 
@@ -172,7 +192,11 @@ class FusedLowering:
             view, terms = self._target(node)[1], self._index_terms(node)
             place = address(buffer, view, self.axes, self.rows)
             place = Address(buffer, place.offset, place.terms + terms)
-            op = {"scatter_add": "add", "embed": ""}.get(node.op) if node.op not in COMBINE else COMBINE[node.op]
+            op = (
+                {"scatter_add": "add", "embed": ""}.get(node.op)
+                if node.op not in COMBINE
+                else COMBINE[node.op]
+            )
             depth = len(self.axes.runs)
             self.nest.put(Store(place, value, op or "", node.origin), depth, self.phase)
 
@@ -185,28 +209,40 @@ class FusedLowering:
         if node.op == "embed":
             start, step = node.params["start"], node.params["step"]
             offset = sum(a * s for a, s in zip(start, whole.strides, strict=True))
-            return node.id, View(operand.shape, tuple(k * s for k, s in zip(step, whole.strides, strict=True)), offset)
+            return node.id, View(
+                operand.shape,
+                tuple(k * s for k, s in zip(step, whole.strides, strict=True)),
+                offset,
+            )
         if node.op == "scatter_add":
-            return node.id, self._around(whole, node.params["axes"], self.body.nodes[node.inputs[1]].aval.ndim, operand.shape)
+            return node.id, self._around(
+                whole, node.params["axes"], self.body.nodes[node.inputs[1]].aval.ndim, operand.shape
+            )
         kept = iter(whole.strides)
         strides = tuple(0 if a in node.params["axes"] else next(kept) for a in range(operand.ndim))
         return node.id, View(operand.shape, strides)
 
-    def _around(self, whole: View, axes: tuple[int, ...], index_ndim: int, shape: tuple[int, ...]) -> View:
+    def _around(
+        self, whole: View, axes: tuple[int, ...], index_ndim: int, shape: tuple[int, ...]
+    ) -> View:
         """An indexed array's view without the indexed axes, over the index's and the rest's axes."""
         rest = tuple(s for a, s in enumerate(whole.strides) if a not in axes)
         return View(shape, (0,) * index_ndim + rest, whole.offset)
 
     def _rest(self, node: Node) -> tuple[int, View]:
         base, view = self.views[node.inputs[0]]
-        return base, self._around(view, node.params["axes"], self.body.nodes[node.inputs[1]].aval.ndim, node.aval.shape)
+        return base, self._around(
+            view, node.params["axes"], self.body.nodes[node.inputs[1]].aval.ndim, node.aval.shape
+        )
 
     def _view(self, node: Node, operand: int) -> View:
         """The operand's view over the loops; an index array is the same along the other axes."""
         view = self.views[operand][1]
         if node.op not in ("gather", "scatter_add") or operand == node.inputs[0]:
             return view
-        full = node.aval.shape if node.op == "gather" else self.body.nodes[node.inputs[0]].aval.shape
+        full = (
+            node.aval.shape if node.op == "gather" else self.body.nodes[node.inputs[0]].aval.shape
+        )
         rest = len(full) - len(view.shape)
         return View(full, view.strides + (0,) * rest, view.offset)
 
@@ -214,9 +250,15 @@ class FusedLowering:
         """Index values times strides, for a gather or a scatter."""
         if node.op not in ("gather", "scatter_add"):
             return ()
-        strides = self.views[node.inputs[0]][1].strides if node.op == "gather" else contiguous(node.aval.shape).strides
+        strides = (
+            self.views[node.inputs[0]][1].strides
+            if node.op == "gather"
+            else contiguous(node.aval.shape).strides
+        )
         indices = [self._named(self._value(i, self._view(node, i))) for i in node.inputs[1:]]
-        return tuple((v.name, strides[a]) for v, a in zip(indices, node.params["axes"], strict=True))
+        return tuple(
+            (v.name, strides[a]) for v, a in zip(indices, node.params["axes"], strict=True)
+        )
 
     def _named(self, value: Scalar) -> Value:
         if isinstance(value, Value):
@@ -239,7 +281,9 @@ class FusedLowering:
             return Constant(node.params["value"].reshape(-1)[0].item(), node.aval.dtype)
         if node.op == "iota":
             return self._index(view, node)
-        buffer = self.constant(node.params["value"]) if node.op == "constant" else self.buffers[base]
+        buffer = (
+            self.constant(node.params["value"]) if node.op == "constant" else self.buffers[base]
+        )
         # An empty array has no element to read ahead of the loops that never run.
         depth = len(self.axes.runs) if 0 in view.shape else 0
         return self._load(address(buffer, view, self.axes, self.rows), node.aval.dtype, depth)
@@ -250,10 +294,14 @@ class FusedLowering:
         if key not in self.values:
             if node.id in self.spilled:
                 flat = View(self.space, self._inner_strides())
-                self.values[key] = self._load(address(self.spilled[node.id], flat, self.axes, self.rows), node.aval.dtype)
+                self.values[key] = self._load(
+                    address(self.spilled[node.id], flat, self.axes, self.rows), node.aval.dtype
+                )
             elif self.stores.get(node.id):
                 view = contiguous(node.aval.shape)
-                self.values[key] = self._load(address(self.stores[node.id][0], view, self.axes, self.rows), node.aval.dtype)
+                self.values[key] = self._load(
+                    address(self.stores[node.id][0], view, self.axes, self.rows), node.aval.dtype
+                )
             else:
                 current, self.node = self.node, node
                 self.values[key] = self._compute(node)
@@ -276,9 +324,11 @@ class FusedLowering:
             return self.levels[user] - (role == "fold")
         return max((self._needs(u) for u in self.body.users[user]), default=0)
 
-    def _cheap(self, node: Node) -> bool:
-        outside = all(self.roles[self.views[i][0]] != "each" for i in node.inputs)
-        return outside and node.op in CHEAP
+    def _cheap(self, node: Node, depth: int = 2) -> bool:
+        """Whether to compute a value again in a later phase rather than keep a row of it."""
+        inside = {b for b in (self.views[i][0] for i in node.inputs) if self.roles[b] == "each"}
+        below = (self.body.nodes[b] for b in inside if not self.stores.get(b))
+        return node.op in CHEAP and all(depth and self._cheap(n, depth - 1) for n in below)
 
     def _inner_strides(self) -> tuple[int, ...]:
         rows = self.rows or 0
@@ -308,7 +358,9 @@ class FusedLowering:
         terms = self._index_terms(node)
         place = address(self.buffers[base], rest, self.axes, self.rows)
         depth = max((self._value(i, self._view(node, i)).depth for i in node.inputs[1:]), default=0)
-        return self._load(Address(place.buffer, place.offset, place.terms + terms), node.aval.dtype, depth)
+        return self._load(
+            Address(place.buffer, place.offset, place.terms + terms), node.aval.dtype, depth
+        )
 
     def _load(self, place: Address, dtype: DType, depth: int = 0) -> Scalar:
         depth = max(depth, self.axes.depth(place.terms))
@@ -324,7 +376,9 @@ class FusedLowering:
         terms = self.axes.terms(strides)
         depth = self.axes.depth(terms)
         value = Value(self.fresh(), node.aval.dtype, depth)
-        self.nest.put(Index(value, view.squeezed().offset, terms, self.node.origin), depth, self.phase)
+        self.nest.put(
+            Index(value, view.squeezed().offset, terms, self.node.origin), depth, self.phase
+        )
         return value
 
     def _let(self, op: str, operands: tuple[Scalar, ...], dtype: DType) -> Scalar:
@@ -344,7 +398,9 @@ class FusedLowering:
         element = self._value(node.inputs[0])
         base = self.views[node.inputs[0]][0]
         source = self.body.nodes[node.inputs[0]].aval.size
-        rowwise = self.roles[base] in ("row", "fold") or (self.rows and source != int(np.prod(self.space, dtype=int)))
+        rowwise = self.roles[base] in ("row", "fold") or (
+            self.rows and source != int(np.prod(self.space, dtype=int))
+        )
         depth = self.axes.rows if rowwise else len(self.axes.runs)
         total = Value(self.fresh(), dtype, start_depth)
         start = Let(total, "copy", (Constant(initial(node.op, dtype), dtype),), origin=node.origin)

@@ -6,7 +6,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from graphjit.codegen.loops import Address, Buffer, Constant, For, Index, Let, Load, Scalar, Statement, Store, Value
+from graphjit.codegen.loops import (
+    Address,
+    Buffer,
+    Constant,
+    For,
+    Index,
+    Let,
+    Load,
+    Scalar,
+    Statement,
+    Store,
+    Value,
+)
 from graphjit.codegen.nest import NAMES
 from graphjit.ir.graph import Node
 from graphjit.ir.view import View, contiguous
@@ -28,7 +40,9 @@ def nested(shape: tuple[int, ...], order: list[int], body: list[Statement]) -> l
     return body
 
 
-def scan(node: Node, operands: list[Read], out: Buffer, fresh: Callable[[], str]) -> list[Statement]:
+def scan(
+    node: Node, operands: list[Read], out: Buffer, fresh: Callable[[], str]
+) -> list[Statement]:
     """A carry along the axis: carry = carry + x, or carry = a carry + b."""
     shape, axis = node.aval.shape, node.params["axis"]
     order = [a for a in range(len(shape)) if a != axis] + [axis]

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from graphjit.codegen.loops import Address, Buffer, For, Kernel, Load, LoopProgram, Statement, Store, Value, reads, walk, writes
+from graphjit.codegen.loops import (
+    Address,
+    Buffer,
+    For,
+    Kernel,
+    Load,
+    LoopProgram,
+    Statement,
+    Store,
+    Value,
+    reads,
+    walk,
+    writes,
+)
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
@@ -21,7 +34,9 @@ def plan(program: LoopProgram, donated: dict[int, int]) -> None:
         busy = sorted(
             (start, start + padded(other))
             for other, start in placed.values()
-            if other.dtype == buffer.dtype and live[other.name][1] <= last and first <= live[other.name][2]
+            if other.dtype == buffer.dtype
+            and live[other.name][1] <= last
+            and first <= live[other.name][2]
         )
         offset = first_gap(busy, padded(buffer))
         placed[name] = buffer, offset
@@ -113,7 +128,9 @@ def in_place(kernel: Kernel, out: Buffer, into: Buffer) -> bool:
         return False
     place = store.address.offset, store.address.terms
     return all(
-        i < stores[0] and isinstance(s := statements[i], Load) and (s.address.offset, s.address.terms) == place
+        i < stores[0]
+        and isinstance(s := statements[i], Load)
+        and (s.address.offset, s.address.terms) == place
         for i in loads
     )
 
@@ -122,5 +139,8 @@ def copying(out: Buffer, into: Buffer) -> list[Statement]:
     """Copy a whole buffer over another."""
     value = Value(f"{out.name}_element", out.dtype)
     terms = (("i", 1),) if out.size != 1 else ()
-    copy: list[Statement] = [Load(value, Address(out, 0, terms)), Store(Address(into, 0, terms), value)]
+    copy: list[Statement] = [
+        Load(value, Address(out, 0, terms)),
+        Store(Address(into, 0, terms), value),
+    ]
     return [For("i", out.size, copy)] if terms else copy

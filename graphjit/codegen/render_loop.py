@@ -41,9 +41,7 @@ def merged(full: LoopProgram, rest: LoopProgram | None) -> LoopProgram:
     if rest is None:
         return full
     own = {b.name for b in full.outputs}
-    work = {
-        d: max(full.work.get(d, 0), rest.work.get(d, 0)) for d in {**full.work, **rest.work}
-    }
+    work = {d: max(full.work.get(d, 0), rest.work.get(d, 0)) for d in {**full.work, **rest.work}}
     return LoopProgram(
         full.kernels + rest.kernels,
         full.inputs,

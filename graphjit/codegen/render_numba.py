@@ -8,7 +8,25 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.codegen.loops import Address, Buffer, Check, Constant, Fill, For, Gemm, Gemv, Index, Kernel, Let, Load, LoopProgram, Scalar, Statement, Store, walk
+from graphjit.codegen.loops import (
+    Address,
+    Buffer,
+    Check,
+    Constant,
+    Fill,
+    For,
+    Gemm,
+    Gemv,
+    Index,
+    Kernel,
+    Let,
+    Load,
+    LoopProgram,
+    Scalar,
+    Statement,
+    Store,
+    walk,
+)
 from graphjit.codegen.plan import lifetimes
 from graphjit.ir.aval import DType, dtype_name
 from graphjit.ir.graph import Origin
@@ -81,9 +99,13 @@ class Writer:
             for s in walk(kernel.statements):
                 match s:
                     case Gemm():
-                        names |= {"gemm"} | ({"part"} if any(a.offset or a.terms for a in (s.a, s.b, s.c)) else set())
+                        names |= {"gemm"} | (
+                            {"part"} if any(a.offset or a.terms for a in (s.a, s.b, s.c)) else set()
+                        )
                     case Gemv():
-                        names |= {"gemv"} | ({"part"} if any(a.offset or a.terms for a in (s.a, s.x, s.y)) else set())
+                        names |= {"gemv"} | (
+                            {"part"} if any(a.offset or a.terms for a in (s.a, s.x, s.y)) else set()
+                        )
                     case For():
                         names |= {"hide"} if short(s) else set()
         return names
@@ -91,7 +113,11 @@ class Writer:
     def arguments(self) -> None:
         """Name every buffer: arguments by position, work buffers by their place."""
         for position, buffer in enumerate(self.buffers()):
-            self.put(1, f"{buffer.name} = {reader(buffer)}(args, {position})", f"{buffer.role} {describe(buffer)}")
+            self.put(
+                1,
+                f"{buffer.name} = {reader(buffer)}(args, {position})",
+                f"{buffer.role} {describe(buffer)}",
+            )
         for name, source in self.program.aliases.items():
             self.put(1, f"{name} = {source}", "overwritten in place")
         for name, offset in self.program.offsets.items():
@@ -114,7 +140,9 @@ class Writer:
             comment = "".join(c for c in f"{origin}  {source}".strip() if c.isprintable())
         if comment:
             text = f"{text:<{COMMENT_COLUMN}}  # {comment}"
-        self.lines.append(text[:WIDTH] if comment and len(text) > WIDTH and len(code) < COMMENT_COLUMN else text)
+        self.lines.append(
+            text[:WIDTH] if comment and len(text) > WIDTH and len(code) < COMMENT_COLUMN else text
+        )
 
     # -- statements -----------------------------------------------------------------------------
 
@@ -141,21 +169,29 @@ class Writer:
                 self.put(depth, f"{place(s.address)} = {value}", origin=s.origin)
             case Fill():
                 self.put(depth, f"for i in range({s.buffer.size}):")
-                self.put(depth + 1, f"{place(Address(s.buffer, 0, (('i', 1),)))} = {stored(s.value)}")
+                self.put(
+                    depth + 1, f"{place(Address(s.buffer, 0, (('i', 1),)))} = {stored(s.value)}"
+                )
             case Check():
                 self.check(s, depth)
             case Gemm():
                 flags = f"{s.transpose_a}, {s.transpose_b}, {s.m}, {s.n}, {s.k}"
-                arrays = f"{pointer(s.a)}, {s.lda}, {pointer(s.b)}, {s.ldb}, {pointer(s.c)}, {s.ldc}"
+                arrays = (
+                    f"{pointer(s.a)}, {s.lda}, {pointer(s.b)}, {s.ldb}, {pointer(s.c)}, {s.ldc}"
+                )
                 self.put(depth, f"gemm({flags}, {arrays})", origin=s.origin)
             case Gemv():
                 flags = f"{s.transpose}, {s.rows}, {s.columns}"
-                arrays = f"{pointer(s.a)}, {s.lda}, {pointer(s.x)}, {s.incx}, {pointer(s.y)}, {s.incy}"
+                arrays = (
+                    f"{pointer(s.a)}, {s.lda}, {pointer(s.x)}, {s.incx}, {pointer(s.y)}, {s.incy}"
+                )
                 self.put(depth, f"gemv({flags}, {arrays})", origin=s.origin)
 
     def check(self, s: Check, depth: int) -> None:
         index, value = name(s.index), s.value.name
-        self.put(depth, f"{value} = {index} + {s.size} if {index} < 0 else {index}", origin=s.origin)
+        self.put(
+            depth, f"{value} = {index} + {s.size} if {index} < 0 else {index}", origin=s.origin
+        )
         self.put(depth, f"if {value} < 0 or {value} >= {s.size}:")
         self.put(depth + 1, f"status[0] = {s.code}")
         self.put(depth + 1, f"{value} = 0")
@@ -217,7 +253,15 @@ def literal(value: Any, dtype: DType) -> str:
         return str(bool(value))
     if dtype.kind == "f":
         number = float(value)
-        text = repr(number) if math.isfinite(number) else "np.nan" if number != number else "np.inf" if number > 0 else "-np.inf"
+        text = (
+            repr(number)
+            if math.isfinite(number)
+            else "np.nan"
+            if number != number
+            else "np.inf"
+            if number > 0
+            else "-np.inf"
+        )
         text = f"({text})" if text.startswith("-") else text
         return text if dtype == np.float64 else f"np.float32({text})"
     text = f"({int(value)})" if value < 0 else str(int(value))

@@ -27,7 +27,12 @@ WORD = ctypes.sizeof(ctypes.c_void_p)
 INT = ir.IntType(64)
 ENUM = ir.IntType(32)
 ROW_MAJOR, NO_TRANSPOSE = 101, 111
-OPTIONS: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True, "no_rewrites": True, "nogil": True}
+OPTIONS: dict[str, Any] = {
+    "error_model": "numpy",
+    "no_cfunc_wrapper": True,
+    "no_rewrites": True,
+    "nogil": True,
+}
 
 
 def word(address: int) -> int:
@@ -75,7 +80,11 @@ def _pointer_reader(short: str, *, scalar: bool) -> Any:
                 address = load(values[0], WORD * index)
             else:
                 item = load(values[0], WORD * (3 + index))
-                address = builder.add(item, ir.Constant(INT, 2 * WORD)) if scalar else load(item, 2 * WORD)
+                address = (
+                    builder.add(item, ir.Constant(INT, 2 * WORD))
+                    if scalar
+                    else load(item, 2 * WORD)
+                )
             return builder.inttoptr(address, context.get_value_type(pointer))
 
         return pointer(types.intp, position), generate
@@ -126,7 +135,11 @@ def _routine(context: Any, builder: Any, name: str, arguments: list[Any]) -> Any
 
 
 def _flag(builder: Any, transpose: Any) -> Any:
-    wide = builder.zext(transpose, ENUM) if transpose.type.width < ENUM.width else builder.trunc(transpose, ENUM)
+    wide = (
+        builder.zext(transpose, ENUM)
+        if transpose.type.width < ENUM.width
+        else builder.trunc(transpose, ENUM)
+    )
     return builder.add(wide, ir.Constant(ENUM, NO_TRANSPOSE))
 
 
@@ -135,7 +148,20 @@ def _letter(pointer: Any) -> str:
 
 
 @intrinsic
-def gemm(typing: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, a: Any, lda: Any, b: Any, ldb: Any, c: Any, ldc: Any) -> Any:
+def gemm(
+    typing: Any,
+    ta: Any,
+    tb: Any,
+    m: Any,
+    n: Any,
+    k: Any,
+    a: Any,
+    lda: Any,
+    b: Any,
+    ldb: Any,
+    c: Any,
+    ldc: Any,
+) -> Any:
     """C = op(A) op(B), row-major."""
     i = types.intp
 
@@ -153,7 +179,18 @@ def gemm(typing: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, a: Any, lda: Any
 
 
 @intrinsic
-def gemv(typing: Any, t: Any, rows: Any, columns: Any, a: Any, lda: Any, x: Any, incx: Any, y: Any, incy: Any) -> Any:
+def gemv(
+    typing: Any,
+    t: Any,
+    rows: Any,
+    columns: Any,
+    a: Any,
+    lda: Any,
+    x: Any,
+    incx: Any,
+    y: Any,
+    incy: Any,
+) -> Any:
     """y = op(A) x, row-major."""
     i = types.intp
 

@@ -28,7 +28,9 @@ class Scalars:
     def op(self, op: str, *operands: Any, dtype: DType | None = None) -> Scalar:
         """``op`` on values; the result has their dtype, or is a bool for a test."""
         kind = next(o.dtype for o in reversed(operands) if not isinstance(o, bool | int | float))
-        scalars = tuple(o if not isinstance(o, bool | int | float) else Constant(o, kind) for o in operands)
+        scalars = tuple(
+            o if not isinstance(o, bool | int | float) else Constant(o, kind) for o in operands
+        )
         return self._let(op, scalars, dtype or (np.dtype(bool) if op in BOOLEAN else kind))
 
     def cast(self, x: Scalar, dtype: Any) -> Scalar:
@@ -46,7 +48,11 @@ class Scalars:
         """The larger plus log1p(exp(-|a - b|)); equal infinities stay what they are."""
         gap = self.negative(self.absolute(self.subtract(a, b)))
         high = self.maximum(a, b)
-        return self.select(self.equal(a, b), self.add(a, float(np.log(2.0))), self.add(high, self.log1p(self.exp(gap))))
+        return self.select(
+            self.equal(a, b),
+            self.add(a, float(np.log(2.0))),
+            self.add(high, self.log1p(self.exp(gap))),
+        )
 
     def sign(self, x: Scalar) -> Scalar:
         """-1, 0 or 1; NaN stays, and a negative zero loses its sign."""

@@ -37,7 +37,9 @@ def gradient_descent(
     Args and returns as ``minimize``; ``steps`` counts updates.
     """
     optimizer = optimizer or sgd(learning_rate)
-    return minimize(loss, params, data, optimizer, epochs=steps, tolerance=tolerance, progress=progress)
+    return minimize(
+        loss, params, data, optimizer, epochs=steps, tolerance=tolerance, progress=progress
+    )
 
 
 def stochastic_gradient_descent(
@@ -51,7 +53,15 @@ def stochastic_gradient_descent(
     """
     optimizer = optimizer or sgd(learning_rate)
     return minimize(
-        loss, params, data, optimizer, batch_size=1, epochs=epochs, seed=seed, tolerance=tolerance, progress=progress
+        loss,
+        params,
+        data,
+        optimizer,
+        batch_size=1,
+        epochs=epochs,
+        seed=seed,
+        tolerance=tolerance,
+        progress=progress,
     )
 
 
@@ -127,11 +137,16 @@ def checked_data(data: Any) -> tuple[NDArray[Any], ...]:
     Raises:
         ShapeError: there are none, or they differ in length.
     """
-    arrays = tuple(np.ascontiguousarray(a) for a in (data if isinstance(data, tuple | list) else (data,)))
+    arrays = tuple(
+        np.ascontiguousarray(a) for a in (data if isinstance(data, tuple | list) else (data,))
+    )
     shapes = tuple(a.shape for a in arrays)
     if not arrays or any(not a.ndim for a in arrays) or len({len(a) for a in arrays}) != 1:
-        raise ShapeError("the data must be arrays with the same number of examples", operands=shapes,
-                         hint="Put one example along the first axis of each array.")
+        raise ShapeError(
+            "the data must be arrays with the same number of examples",
+            operands=shapes,
+            hint="Put one example along the first axis of each array.",
+        )
     if not len(arrays[0]):
         raise ShapeError("there are no examples to train on", operands=shapes)
     return arrays
@@ -147,16 +162,23 @@ def checked_batch(batch_size: int | None, arrays: tuple[NDArray[Any], ...]) -> i
     if batch_size is None:
         return examples
     if not 1 <= batch_size <= examples:
-        raise ShapeError(f"a batch of {batch_size} cannot be taken from {examples} examples",
-                         hint=f"Choose batch_size between 1 and {examples}, or None for all at once.")
+        raise ShapeError(
+            f"a batch of {batch_size} cannot be taken from {examples} examples",
+            hint=f"Choose batch_size between 1 and {examples}, or None for all at once.",
+        )
     return int(batch_size)
 
 
 def loop_for(setup: Setup) -> tuple[Loop, bool]:
     """The compiled loop for this setup, and whether it was compiled just now."""
     leaves, spec = flatten((setup.params, setup.state, setup.data))
-    forms = tuple((np.shape(v), np.asarray(v).dtype) if is_float(v) or isinstance(v, np.ndarray) else v for v in leaves)
-    fields = tuple(sorted((k, v) for k, v in vars(setup.optimizer).items() if not isinstance(v, float)))
+    forms = tuple(
+        (np.shape(v), np.asarray(v).dtype) if is_float(v) or isinstance(v, np.ndarray) else v
+        for v in leaves
+    )
+    fields = tuple(
+        sorted((k, v) for k, v in vars(setup.optimizer).items() if not isinstance(v, float))
+    )
     key = (spec, forms, setup.epoch, type(setup.optimizer), fields)
     with _lock:
         known = _loops.setdefault(setup.loss, {})
@@ -194,11 +216,15 @@ class Order:
 class Training:
     """The state of a run: arrays that the native loop overwrites, and what was seen so far."""
 
-    def __init__(self, loop: Loop, setup: Setup, order: Order, tolerance: float | None, total: int) -> None:
+    def __init__(
+        self, loop: Loop, setup: Setup, order: Order, tolerance: float | None, total: int
+    ) -> None:
         self.loop, self.setup, self.order, self.total = loop, setup, order, total
         self.tolerance = -1.0 if tolerance is None else float(tolerance)
         self.monitor = np.array([0.0, np.inf, self.tolerance])
-        self.carried = [np.atleast_1d(np.array(v, np.asarray(v).dtype, order="C")) for v in carried(setup)]
+        self.carried = [
+            np.atleast_1d(np.array(v, np.asarray(v).dtype, order="C")) for v in carried(setup)
+        ]
         hyper = [np.atleast_1d(v) for v in sorted_values(hyperparameters(setup.optimizer))]
         self.fixed = [*hyper, *setup.data]
         self.losses: list[NDArray[np.float64]] = []
@@ -230,14 +256,20 @@ class Training:
 
     def chunk(self, last: int) -> int:
         """Steps ``done`` to ``last - 1`` in one native call; the loop's reason to stop."""
-        self.saved = [*self.saved[-1:], (self.done, [a.copy() for a in self.carried], self.monitor.copy())]
+        self.saved = [
+            *self.saved[-1:],
+            (self.done, [a.copy() for a in self.carried], self.monitor.copy()),
+        ]
         first, steps = self.done, self.setup.epoch.steps
         origin = first // steps
         self.order.forget(self.saved[0][0] // steps)
         control = np.array([first, last, origin, first, 0])
         values: dict[str, Any] = {"control": control, "monitor": self.monitor}
         values.update((f"arg{i}", a) for i, a in enumerate([*self.carried, *self.fixed]))
-        values.update((f"captured{i}", np.ascontiguousarray(a)) for i, a in enumerate(self.loop.trace.captured))
+        values.update(
+            (f"captured{i}", np.ascontiguousarray(a))
+            for i, a in enumerate(self.loop.trace.captured)
+        )
         if self.setup.gathers:
             values["order"] = self.order.between(origin, -(-last // steps))
         losses = values["losses"] = np.zeros(last - first, self.loop.program.outputs[0].dtype)
@@ -255,7 +287,9 @@ class Training:
             code = int(pack[place][0])
             if code:
                 origin, size = self.loop.program.checks[code - 1]
-                raise IndexRangeError(f"an index is out of bounds for an axis of size {size}", origin=origin)
+                raise IndexRangeError(
+                    f"an index is out of bounds for an axis of size {size}", origin=origin
+                )
 
     def rewind(self) -> None:
         """Go back to the last parameters whose loss was finite, by running the steps again."""
@@ -276,11 +310,21 @@ class Training:
         """The parameters and the state in their containers again."""
         leaves, spec = flatten((self.setup.params, self.setup.state))
         arrays = iter(self.carried)
-        trained = [restored(next(arrays), leaf) if is_float(leaf) or isinstance(leaf, np.ndarray) else leaf for leaf in leaves]
+        trained = [
+            restored(next(arrays), leaf) if is_float(leaf) or isinstance(leaf, np.ndarray) else leaf
+            for leaf in leaves
+        ]
         params, state = optree.tree_unflatten(spec, trained)
         losses = np.concatenate(self.losses) if self.losses else np.empty(0)
         return TrainResult(
-            params, losses, reason, state, self.setup.epoch.steps, self.seconds, compile_seconds, self.loop.source
+            params,
+            losses,
+            reason,
+            state,
+            self.setup.epoch.steps,
+            self.seconds,
+            compile_seconds,
+            self.loop.source,
         )
 
 
@@ -347,4 +391,10 @@ def bar(progress: bool, total: int) -> Iterator[Callable[[int, NDArray[np.float6
         yield move
 
 
-__all__ = ["NAMESPACE", "gradient_descent", "minibatch_sgd", "minimize", "stochastic_gradient_descent"]
+__all__ = [
+    "NAMESPACE",
+    "gradient_descent",
+    "minibatch_sgd",
+    "minimize",
+    "stochastic_gradient_descent",
+]
