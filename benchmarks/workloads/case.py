@@ -14,7 +14,6 @@ import graphjit
 from graphjit.codegen import build
 
 Thunk = Callable[[], Any]
-REPEATS = 64
 # What a good Numba programmer writes: no fast-math, for the results shall agree, and NumPy's
 # division, for a check of the divisor at each division keeps loops from being vectorised.
 njit = numba.njit(fastmath=False, error_model="numpy")
@@ -27,47 +26,88 @@ class Case:
     Attributes:
         name: What is computed, on what.
         kind: ``call`` from Python, ``program`` alone, or a training ``loop``.
-        competitors: By name; those that begin with ``Numba`` are hand-written kernels.
+        prepare: Makes the competitors by name; ``Numba`` begins the hand-written kernels' names.
         steps: How many a call makes: times are divided by it.
         tolerance: Relative, on the agreement of results.
     """
 
     name: str
     kind: str
-    competitors: Mapping[str, Thunk]
+    prepare: Callable[[], Mapping[str, Thunk]]
     steps: int = 1
     tolerance: float = 1e-8
 
 
-def repeated(function: Callable[..., Any], args: tuple[Any, ...], result: Thunk) -> Thunk:
-    """Call a compiled function ``REPEATS`` times from compiled code: no Python between calls."""
+@dataclass(frozen=True)
+class Hand:
+    """A hand-written kernel; ``answer`` makes what is compared from what it returns."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    answer: Callable[[Any], Any]
+
+    def __call__(self) -> Any:
+        """Call it from Python."""
+        return self.answer(self.function(*self.args))
+
+
+def repeated(function: Callable[..., Any], args: tuple[Any, ...], repeats: int) -> Thunk:
+    """Call a compiled function again and again from compiled code; gives the last result.
+
+    The result is carried out of the loop, or the compiler would leave out what nobody reads.
+    """
 
     @njit
-    def many(args: Any) -> None:
-        for _ in range(REPEATS):
-            function(*args)
+    def many(args: Any) -> Any:
+        result = function(*args)
+        for _ in range(repeats - 1):
+            result = function(*args)
+        return result
 
-    def call() -> Any:
-        many(args)
-        return result()
-
-    return call
+    return lambda: many(args)
 
 
-def program_alone(function: Callable[..., Any], args: tuple[Any, ...]) -> Thunk:
-    """The generated program by itself, without the launch from Python."""
-    packs = []
-    launch = build.launch
+def alone(
+    own: Callable[..., Any], args: tuple[Any, ...], by_hand: Mapping[str, Hand], repeats: int
+) -> dict[str, Thunk]:
+    """Programs by themselves, without the launch from Python.
 
-    def seen(entry: Any, pack: tuple[Any, ...], *, jit: bool) -> None:
-        packs.append((entry, pack))
-        launch(entry, pack, jit=jit)
+    Args:
+        own: A function of ``graphjit`` that was not called yet.
+        args: What it is called with.
+        by_hand: The competitors.
+        repeats: How often a call runs each.
+    """
+    competitors = {
+        name: after(repeated(hand.function, hand.args, repeats), hand.answer)
+        for name, hand in by_hand.items()
+    }
+    entry, pack, outputs = captured(own, args)
+    program = repeated(entry, (id(pack),), repeats)
+    competitors["GraphJIT"] = after(program, lambda _: (outputs, len(pack))[0])
+    return competitors
 
-    function(*args)
-    with patch.object(build, "launch", seen):
-        result = function(*args)  # its arrays are those that the program goes on writing to
-    entry, pack = packs[0]
-    return repeated(entry, (id(pack),), lambda: (result, len(pack))[0])
+
+def after(call: Thunk, answer: Callable[[Any], Any]) -> Thunk:
+    return lambda: answer(call())
+
+
+def captured(own: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+    """The entry of a generated program, the arguments it gets, and the outputs it writes."""
+    launcher, seen = build.launcher, []
+
+    def looking(entry: Any, *, jit: bool) -> Callable[[tuple[Any, ...]], None]:
+        launch = launcher(entry, jit=jit)
+
+        def look(pack: tuple[Any, ...]) -> None:
+            seen.append((entry, pack))
+            launch(pack)
+
+        return look
+
+    with patch.object(build, "launcher", looking):
+        outputs = own(*args)
+    return *seen[0], outputs
 
 
 def orders(examples: int, epochs: int, *, shuffle: bool) -> np.ndarray:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
-from workloads.case import Case, njit, program_alone, repeated
+from workloads.case import Case, Hand, alone, njit
 
 import graphjit
 
@@ -70,7 +71,9 @@ def long_array(
     program that writes them, so the hand-written kernel runs with an old and with a new one.
     """
     x = np.random.default_rng(0).standard_normal(size)
-    own, gradient = graphjit.value_and_grad(function), np.empty(size)
+    gradient = np.empty(size)
+
+    hand = Hand(by_numba, (x, gradient), lambda value: (value, gradient))
 
     def fresh() -> Any:
         new = np.empty(size)
@@ -78,17 +81,17 @@ def long_array(
 
     called = {
         "NumPy": lambda: by_numpy(x),
-        "Numba": lambda: (by_numba(x, gradient), gradient),
+        "Numba": hand,
         "Numba, new output": fresh,
-        "GraphJIT": lambda: own(x),
+        "GraphJIT": partial(graphjit.value_and_grad(function), x),
     }
-    value = by_numba(x, gradient)
-    alone = {
-        "Numba": repeated(by_numba, (x, gradient), lambda: (value, gradient)),
-        "GraphJIT": program_alone(own, (x,)),
-    }
-    title = f"{name}, {size:,}".replace(",", " ")
-    return [Case(title, "call", called), Case(title, "program", alone, steps=0)]
+    title, repeats = f"{name}, {size:,}".replace(",", " "), max(1, 2_000_000 // size)
+    return [
+        Case(title, "call", lambda: called),
+        Case(
+            title, "program", lambda: alone(graphjit.value_and_grad(function), (x,), {"Numba": hand}, repeats), repeats
+        ),
+    ]
 
 
 def cases(size: int = 1_000_000) -> list[Case]:

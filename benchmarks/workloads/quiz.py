@@ -40,4 +40,4 @@ def cases() -> list[Case]:
         "Numba": lambda: by_numba(2.0, 3.0),
         "GraphJIT": lambda: own(2.0, 3.0),
     }
-    return [Case("quiz, value and gradient", "call", competitors)]
+    return [Case("quiz, value and gradient", "call", lambda: competitors)]

@@ -7,7 +7,7 @@ import linecache
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +37,15 @@ class Program:
         timings: Seconds spent in each phase.
     """
 
-    def __init__(self, graph: Graph, name: str) -> None:
+    def __init__(self, graph: Graph, name: str, labels: Sequence[str] = ()) -> None:
         self.timings: dict[str, float] = {}
         self.jit = current().jit
         self.graph = self._timed("passes", lambda: run(graph, PROGRAM))
-        self.loops: LoopProgram = self._timed("lower", lambda: lower(self.graph))
+        self.loops: LoopProgram = self._timed("lower", lambda: lower(self.graph, labels=labels))
         module = runtime(jit=self.jit)
         self.source = self._timed("render", lambda: render(self.loops, name, module))
-        self._entry = self._timed("compile", lambda: compiled(self.source, name))
+        entry = self._timed("compile", lambda: compiled(self.source, name))
+        self._launch = launcher(entry, jit=self.jit)
         order = argument_order(self.loops)
         self._constants = tuple(np.ascontiguousarray(v) for _, v in self.loops.constants)
         self._outputs = [(b.shape, b.dtype) for b in self.loops.outputs]
@@ -67,18 +68,15 @@ class Program:
             IndexRangeError: an index array held an index outside its axis.
         """
         outputs = [np.empty(shape, dtype) for shape, dtype in self._outputs]
-        scratch = (
-            self._pool.pop() if self._pool else tuple(np.zeros(n, d) for n, d in self._scratch)
-        )
-        pack = (*args, *self._constants, *outputs, *scratch)
-        launch(self._entry, pack, jit=self.jit)
-        code = int(scratch[-1][0]) if self.loops.checks else 0
-        if code:
-            scratch[-1][0] = 0
+        try:
+            scratch = self._pool.pop()
+        except IndexError:  # the first call, or another thread has it
+            scratch = tuple(np.zeros(n, d) for n, d in self._scratch)
+        self._launch((*args, *self._constants, *outputs, *scratch))
+        if self.loops.checks and scratch[-1][0]:
+            raise self.out_of_range(int(scratch[-1][0]))
         self._pool.append(scratch)
-        if code:
-            raise self.out_of_range(code)
-        return [out if out.ndim else out[()] for out in outputs]
+        return [out if out.shape else out[()] for out in outputs]
 
     def out_of_range(self, code: int) -> IndexRangeError:
         origin, size = self.loops.checks[code - 1]
@@ -88,13 +86,13 @@ class Program:
         )  # fmt: skip
 
 
-def build(graph: Graph, name: str) -> Program:
-    """Compile a graph.
+def build(graph: Graph, name: str, labels: Sequence[str] = ()) -> Program:
+    """Compile a graph; ``labels`` are what the user calls its inputs.
 
     Raises:
         CompileError: the program could not be built; never an error of Numba or LLVM.
     """
-    return Program(graph, name)
+    return Program(graph, name, labels)
 
 
 def runtime(*, jit: bool) -> str:
@@ -102,20 +100,23 @@ def runtime(*, jit: bool) -> str:
     return f"graphjit.codegen.runtime_{'numba' if jit else 'python'}"
 
 
-def launch(entry: Callable[[Any], None], pack: tuple[Any, ...], *, jit: bool) -> None:
-    """Run a program on a tuple in the order of its arguments."""
+def launcher(entry: Any, *, jit: bool) -> Callable[[tuple[Any, ...]], None]:
+    """What runs a program on a tuple in the order of its arguments."""
     if not jit:
-        with np.errstate(all="ignore"):
-            entry(pack)
-        return
+        return np.errstate(all="ignore")(entry)  # type: ignore[no-any-return]
     from graphjit.codegen.runtime_numba import direct  # imports Numba
 
-    if direct():
-        entry(id(pack))
-    else:
-        arrays = [np.ascontiguousarray(a) for a in pack]
-        table = np.array([a.ctypes.data for a in arrays], dtype=np.uintp)
-        entry(table.ctypes.data)
+    native = entry.overloads[entry.signatures[0]].entry_point
+    if not direct():
+        return lambda pack, kept=entry: with_table(native, pack)
+    return lambda pack, kept=entry: native(id(pack))  # the dispatcher owns the machine code
+
+
+def with_table(native: Callable[[int], None], pack: tuple[Any, ...]) -> None:
+    """Run a program on a table of data pointers, where Python's structures are not as expected."""
+    arrays = [np.ascontiguousarray(a) for a in pack]
+    table = np.array([a.ctypes.data for a in arrays], dtype=np.uintp)
+    native(table.ctypes.data)
 
 
 def compiled(source: str, name: str) -> Callable[[Any], None]:

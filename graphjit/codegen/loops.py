@@ -20,7 +20,8 @@ class Buffer:
     """A flat array of ``size`` elements.
 
     ``start`` names a runtime offset added to every address (a training loop's position). Work
-    buffers lie in one array a dtype, at the offsets of the program's plan.
+    buffers lie in one array a dtype, at the offsets of the program's plan. ``label`` is what the
+    user calls it, for comments only: names in generated text are counters.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Buffer:
     role: Literal["input", "output", "work", "constant"]
     shape: tuple[int, ...] = ()
     start: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from graphjit.codegen.loops import (
@@ -40,6 +41,7 @@ def lower(
     outputs: dict[int, Buffer] | None = None,
     donated: dict[int, int] | None = None,
     after: LoopProgram | None = None,
+    labels: Sequence[str] = (),
 ) -> LoopProgram:
     """The loop program of a graph whose maps and reductions are in ``fused`` nodes.
 
@@ -51,10 +53,13 @@ def lower(
             program stays right: where the input is still read later, the output is copied.
         after: A program that will stand in one text with this one: names go on from its own.
 
+        labels: What the user calls the inputs, by position, for the comments.
+
     Returns:
         Kernels, buffers and a memory plan.
     """
     lowering = Lowering(graph, inputs, outputs or {}, after or LoopProgram([], [], []))
+    lowering.label(labels)
     program = lowering.run()
     plan(program, donated or {})
     return program
@@ -84,6 +89,12 @@ class Lowering:
         self.program.checks = list(after.checks)
         self.constants: dict[Any, Buffer] = {}
         self.homes = self._homes()
+
+    def label(self, labels: Sequence[str]) -> None:
+        """Give the inputs' buffers the names that the user knows."""
+        for ident, text in zip(self.graph.inputs, labels, strict=False):
+            self.buffers[ident] = replace(self.buffers[ident], label=text)
+        self.program.inputs = [self.buffers[i] for i in self.graph.inputs]
 
     def run(self) -> LoopProgram:
         for node in self.graph.nodes:

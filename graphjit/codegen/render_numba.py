@@ -137,8 +137,9 @@ class Writer:
         if origin is not None and origin != self.last:
             self.last = origin
             source = linecache.getline(origin.file, origin.line).strip()
-            comment = "".join(c for c in f"{origin}  {source}".strip() if c.isprintable())
+            comment = f"{origin}  {source}".strip()
         if comment:
+            comment = "".join(c for c in comment if c.isprintable())
             text = f"{text:<{COMMENT_COLUMN}}  # {comment}"
         self.lines.append(
             text[:WIDTH] if comment and len(text) > WIDTH and len(code) < COMMENT_COLUMN else text
@@ -164,7 +165,9 @@ class Writer:
             case Store():
                 value = name(s.value)
                 if s.op:
-                    value = joined(s.op, loaded(s.address), value, s.address.buffer.dtype)
+                    held = loaded(s.address)
+                    held = f"({held})" if s.address.buffer.dtype == bool else held
+                    value = joined(s.op, held, value, s.address.buffer.dtype)
                 value = f"np.uint8({value})" if s.address.buffer.dtype == bool else value
                 self.put(depth, f"{place(s.address)} = {value}", origin=s.origin)
             case Fill():
@@ -204,7 +207,8 @@ def reader(buffer: Buffer) -> str:
 
 
 def describe(buffer: Buffer) -> str:
-    return f"{dtype_name(buffer.dtype)}[{','.join(map(str, buffer.shape))}]"
+    aval = f"{dtype_name(buffer.dtype)}[{','.join(map(str, buffer.shape))}]"
+    return f"{buffer.label}: {aval}" if buffer.label else aval
 
 
 def short(loop: For) -> bool:

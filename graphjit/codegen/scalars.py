@@ -64,10 +64,21 @@ class Scalars:
         right = self.select(self.greater(x, 0), 1, x)
         return self.select(self.equal(x, 0), middle, self.select(self.less(x, 0), 0, right))
 
+    def _whole(self, op: str, a: Scalar, b: Scalar, by_minus_one: Any) -> Scalar:
+        """A division of integers that cannot trap: the least one by -1 overflows."""
+        if a.dtype.kind != "i":
+            return self.op(op, a, b)
+        minus = self.equal(b, -1)
+        return self.select(minus, by_minus_one, self.op(op, a, self.select(minus, 1, b)))
+
+    def fmod(self, a: Scalar, b: Scalar) -> Scalar:
+        """With the sign of the dividend."""
+        return self._whole("fmod", a, b, 0)
+
     def remainder(self, a: Scalar, b: Scalar) -> Scalar:
         """With the sign of the divisor, zeros too."""
         if a.dtype.kind != "f":
-            return self.op("remainder", a, b)
+            return self._whole("remainder", a, b, 0)
         rest, crosses = self._rest(a, b)
         shifted = self.select(crosses, self.add(rest, b), rest)
         return self.select(self.equal(shifted, 0), self.copysign(self._like(0, b), b), shifted)
@@ -75,7 +86,7 @@ class Scalars:
     def floor_divide(self, a: Scalar, b: Scalar) -> Scalar:
         """The nearest whole quotient below, found from the exact remainder as NumPy does."""
         if a.dtype.kind != "f":
-            return self.op("floor_divide", a, b)
+            return self._whole("floor_divide", a, b, self.negative(a))
         rest, crosses = self._rest(a, b)
         near = self.divide(self.subtract(a, rest), b)
         near = self.select(crosses, self.subtract(near, 1), near)
@@ -100,9 +111,9 @@ class Scalars:
         return self.divide(1, self.add(1, self.exp(self.negative(x))))
 
     def log_expit(self, x: Scalar) -> Scalar:
-        """min(x, 0) - log1p(exp(-|x|)), which neither overflows nor cancels."""
+        """-(max(-x, 0) + log1p(exp(-|x|))), which neither overflows nor cancels."""
         tail = self.log1p(self.exp(self.negative(self.absolute(x))))
-        return self.subtract(self.minimum(x, self._like(0, x)), tail)
+        return self.negative(self.add(self.maximum(self.negative(x), self._like(0, x)), tail))
 
     def logit(self, x: Scalar) -> Scalar:
         """log(x / (1 - x)); around 1/2, where that cancels, in terms of 2x - 1."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from graphjit.codegen.render_loop import CONVERGED, DONE, NOT_FINITE, REASON, Epoch
 from graphjit.errors import IndexRangeError, ShapeError, TrainingError
+from graphjit.tracing.origin import user_line
 from graphjit.tracing.trees import NAMESPACE, flatten
 from graphjit.train.optimizers import Optimizer, Schedule, is_float, sgd
 from graphjit.train.result import Reason, TrainResult
@@ -144,11 +145,15 @@ def checked_data(data: Any) -> tuple[NDArray[Any], ...]:
     if not arrays or any(not a.ndim for a in arrays) or len({len(a) for a in arrays}) != 1:
         raise ShapeError(
             "the data must be arrays with the same number of examples",
+            origin=user_line(),
             operands=shapes,
             hint="Put one example along the first axis of each array.",
         )
     if not len(arrays[0]):
-        raise ShapeError("there are no examples to train on", operands=shapes)
+        raise ShapeError(
+            "there are no examples to train on", origin=user_line(), operands=shapes,
+            hint="Pass arrays with at least one row.",
+        )
     return arrays
 
 
@@ -164,6 +169,8 @@ def checked_batch(batch_size: int | None, arrays: tuple[NDArray[Any], ...]) -> i
     if not 1 <= batch_size <= examples:
         raise ShapeError(
             f"a batch of {batch_size} cannot be taken from {examples} examples",
+            origin=user_line(),
+            operands=tuple(a.shape for a in arrays),
             hint=f"Choose batch_size between 1 and {examples}, or None for all at once.",
         )
     return int(batch_size)
@@ -345,6 +352,7 @@ def not_finite(result: TrainResult, training: Training) -> TrainingError:
     step = training.done
     error = TrainingError(
         f"the loss was not finite at step {step} (epoch {step // result.steps_per_epoch})",
+        origin=user_line(),
         hint="Lower the learning rate, or scale the data. The error's `result` has the last "
         "parameters whose loss was finite, and all losses before.",
     )

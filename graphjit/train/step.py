@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.codegen.build import compiled, launch, runtime
+from graphjit.codegen.build import compiled, launcher, runtime
 from graphjit.codegen.loops import Buffer, LoopProgram
 from graphjit.codegen.lower import lower
 from graphjit.codegen.render_loop import Epoch, loop_arguments, merged, render_loop
@@ -100,7 +100,7 @@ class Loop:
         title = f"training loop of {getattr(setup.loss, '__name__', 'loss')}"
         rest = programs[1] if len(programs) > 1 else None
         self.source = render_loop(programs[0], rest, self.epoch, title, runtime(jit=self.jit))
-        self.entry = compiled(self.source, title)
+        self.call = launcher(compiled(self.source, title), jit=self.jit)
         self.order = loop_arguments(self.program)
         self.seconds = time.perf_counter() - start
 
@@ -112,9 +112,6 @@ class Loop:
             known[b.name] if b.name in known else np.zeros(b.shape or (1,), b.dtype)
             for b in self.order
         )
-
-    def call(self, pack: tuple[Any, ...]) -> None:
-        launch(self.entry, pack, jit=self.jit)
 
 
 def traced_step(setup: Setup, size: int) -> Traced:
@@ -158,7 +155,8 @@ def lower_step(
     aval = graph.nodes[graph.outputs[0]].aval
     losses = Buffer("losses", 1, aval.dtype, "output", (1,), start="row")
     donated = {1 + i: i for i in range(len(carried(setup)))}
-    return lower(graph, inputs, {0: losses}, donated, after)
+    labels = [traced.arguments.names[i] for i in traced.arguments.traced]
+    return lower(graph, inputs, {0: losses}, donated, after, labels)
 
 
 def input_buffers(graph: Graph, traced: Traced, setup: Setup) -> Sequence[Buffer]:

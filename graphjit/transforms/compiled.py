@@ -124,7 +124,8 @@ class Compiled:
         derived = self._derive(arguments)
         # The name is written into the generated text, so only letters and digits are let through.
         name = re.sub(r"\W+", "_", self.__name__, flags=re.ASCII)
-        program = build_program(derived.graph, name)
+        labels = [arguments.names[i] for i in arguments.traced]
+        program = build_program(derived.graph, name, labels)
         seconds = {"trace": derived.traced.seconds, **program.timings}
         if self._newest is not None:
             self._warn_of_integers(self._newest, arguments)

@@ -24,11 +24,11 @@ class Program(Protocol):
         ...
 
 
-def build_program(graph: Graph, name: str) -> Program:
-    """Compile a graph."""
+def build_program(graph: Graph, name: str, labels: Sequence[str]) -> Program:
+    """Compile a graph; ``labels`` are what the user calls its inputs."""
     from graphjit.codegen.build import build  # imports Numba: 0.3 s, needed only now
 
-    return build(graph, name)
+    return build(graph, name, labels)
 
 
 class Specialisation:
@@ -52,25 +52,22 @@ class Specialisation:
         self.hidden = tuple((a, a.shape, a.dtype) for a in traced.captured)
         avals = graph.avals(graph.outputs)
         self.scalars = tuple(i for i, aval in enumerate(avals) if not aval.shape)
-        # Arguments that are arrays by position and nothing else need no pytrees.
+        # Arguments that are arrays and floats by position and nothing else need no pytrees.
         self.plain = not traced.arguments.kwargs and all(
-            type(arg) is np.ndarray and arg.ndim for arg in traced.arguments.args
+            type(arg) is float or (type(arg) is np.ndarray and arg.ndim)
+            for arg in traced.arguments.args
         )
+        self.kinds = tuple(map(type, traced.arguments.args))
         single = traced.outputs.spec.is_leaf() and traced.outputs.places == (0,)
         alone = len(avals) == 1 and single and derived.result == traced.outputs.rebuilt
         self.result = (lambda values: values[0]) if alone else derived.result
 
     def takes(self, args: tuple[Any, ...]) -> bool:
-        """Whether the arguments are plain arrays that the program can read as they are."""
-        if not self.plain or len(args) != len(self.inputs):
+        """Whether the arguments are arrays and floats that the program can read as they are."""
+        if not self.plain or tuple(map(type, args)) != self.kinds:
             return False
-        for arg, (shape, dtype) in zip(args, self.inputs, strict=False):
-            if (
-                type(arg) is not np.ndarray
-                or arg.dtype is not dtype
-                or arg.shape != shape
-                or not arg.flags.carray
-            ):
+        for arg, (shape, dtype) in zip(args, self.inputs, strict=True):
+            if shape and not (arg.dtype is dtype and arg.shape == shape and arg.flags.carray):
                 return False
         return True
 

@@ -1,0 +1,97 @@
+"""Layers by hand in Numba: with np.dot, and as loops whose innermost runs along memory."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from workloads.case import njit
+
+
+@njit
+def dot(a, b, out, spare):
+    """``out = a b``."""
+    np.dot(a, b, out)
+
+
+@njit
+def dot_tn(a, b, out, spare):
+    """``out = aᵀ b``."""
+    np.dot(a.T, b, out)
+
+
+@njit
+def dot_nt(a, b, out, spare):
+    """``out = a bᵀ``."""
+    np.dot(a, b.T, out)
+
+
+@njit
+def loops(a, b, out, spare):
+    for i in range(a.shape[0]):
+        for j in range(b.shape[1]):
+            out[i, j] = 0
+        for k in range(a.shape[1]):
+            for j in range(b.shape[1]):
+                out[i, j] += a[i, k] * b[k, j]
+
+
+@njit
+def loops_tn(a, b, out, spare):
+    out[:] = 0
+    for k in range(a.shape[0]):
+        for i in range(a.shape[1]):
+            for j in range(b.shape[1]):
+                out[i, j] += a[k, i] * b[k, j]
+
+
+@njit
+def loops_nt(a, b, out, spare):
+    """The sum over a shared last axis is not vectorised, so the small matrix is turned first."""
+    for i in range(b.shape[0]):
+        for k in range(b.shape[1]):
+            spare[k, i] = b[i, k]
+    loops(a, spare[: b.shape[1], : b.shape[0]], out, spare)
+
+
+PRODUCTS = {"Numba, np.dot": (dot, dot_tn, dot_nt), "Numba, loops": (loops, loops_tn, loops_nt)}
+
+
+def sigmoid_layers(products, dtype):
+    """Forward and backward of layers of sigmoids, and the gradients of an affine layer."""
+    dot, dot_tn, dot_nt = products
+    one = dtype(1)
+
+    @njit
+    def forward(x, w, b, out, spare):
+        dot(x, w, out, spare)
+        for i in range(out.shape[0]):
+            for j in range(out.shape[1]):
+                out[i, j] = one / (one + math.exp(-(out[i, j] + b[j])))
+
+    @njit
+    def backward(delta, w, hidden, out, spare):
+        """The cotangent of the layer below's affine part."""
+        dot_nt(delta, w, out, spare)
+        for i in range(out.shape[0]):
+            for j in range(out.shape[1]):
+                out[i, j] *= hidden[i, j] * (one - hidden[i, j])
+
+    @njit
+    def gradients(x, delta, dw, db, spare):
+        dot_tn(x, delta, dw, spare)
+        db[:] = 0
+        for i in range(delta.shape[0]):
+            for j in range(delta.shape[1]):
+                db[j] += delta[i, j]
+
+    return forward, backward, gradients
+
+
+@njit
+def descend(w, b, dw, db, rate):
+    for i in range(w.shape[0]):
+        for j in range(w.shape[1]):
+            w[i, j] -= rate * dw[i, j]
+    for j in range(b.size):
+        b[j] -= rate * db[j]
