@@ -25,7 +25,7 @@ from graphjit.codegen.lower_fused import FusedLowering
 from graphjit.codegen.lower_scan import locate, scan
 from graphjit.codegen.nest import Axes, Nest, address
 from graphjit.codegen.plan import plan
-from graphjit.errors import CompileError
+from graphjit.errors import CompileError, IndexRangeError
 from graphjit.ir.aval import Aval, DType
 from graphjit.ir.graph import Graph, Node
 from graphjit.ir.primitive import TABLE
@@ -158,7 +158,14 @@ class Lowering:
         return f"v{self.count}"
 
     def check(self, node: Node) -> int:
-        """A status code for an index that may be out of range."""
+        """A status code for an index that may be out of range.
+
+        Raises:
+            IndexRangeError: every index into an empty axis is.
+        """
+        if not node.params["size"]:
+            fact = "an index is out of bounds for an axis of size 0"
+            raise IndexRangeError(fact, origin=node.origin, operands=(node.aval,))
         self.program.checks.append((node.origin, node.params["size"]))
         return len(self.program.checks)
 

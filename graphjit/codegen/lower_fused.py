@@ -382,10 +382,13 @@ class FusedLowering:
         return value
 
     def _let(self, op: str, operands: tuple[Scalar, ...], dtype: DType) -> Scalar:
+        """One scalar operation; the same one on the same operands is computed once a phase."""
         depth = max(o.depth for o in operands)
-        value = Value(self.fresh(), dtype, depth)
-        self.nest.put(Let(value, op, operands, origin=self.node.origin), depth, self.phase)
-        return value
+        key = (op, operands, dtype, self.phase, depth)
+        if key not in self.values:
+            value = self.values[key] = Value(self.fresh(), dtype, depth)
+            self.nest.put(Let(value, op, operands, origin=self.node.origin), depth, self.phase)
+        return self.values[key]
 
     def _store(self, buffer: Buffer, view: View, value: Scalar, depth: int | None = None) -> None:
         place = address(buffer, view, self.axes, self.rows)

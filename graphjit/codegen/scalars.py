@@ -21,6 +21,7 @@ class Scalars:
 
     def __init__(self, let: Callable[..., Scalar]) -> None:
         self._let = let
+        self._negated: dict[Scalar, Scalar] = {}
 
     def __getattr__(self, op: str) -> Callable[..., Scalar]:
         return lambda *operands: self.op(op, *operands)
@@ -36,6 +37,15 @@ class Scalars:
     def cast(self, x: Scalar, dtype: Any) -> Scalar:
         return x if x.dtype == dtype else self.op("cast", x, dtype=np.dtype(dtype))
 
+    def negative(self, x: Scalar) -> Scalar:
+        result = self.op("negative", x)
+        self._negated[result] = x
+        return result
+
+    def absolute(self, x: Scalar) -> Scalar:
+        """The magnitude; that of a negated value is found from the value itself."""
+        return self.op("absolute", self._negated.get(x, x))
+
     def select(self, condition: Scalar, a: Any, b: Any) -> Scalar:
         return self.op("select", condition, a, b)
 
@@ -45,14 +55,21 @@ class Scalars:
         return self.select(dead, 0, self.multiply(a, b))
 
     def logaddexp(self, a: Scalar, b: Scalar) -> Scalar:
-        """The larger plus log1p(exp(-|a - b|)); equal infinities stay what they are."""
-        gap = self.negative(self.absolute(self.subtract(a, b)))
-        high = self.maximum(a, b)
-        return self.select(
-            self.equal(a, b),
-            self.add(a, float(np.log(2.0))),
-            self.add(high, self.log1p(self.exp(gap))),
-        )
+        """The larger plus log1p(exp(-|a - b|)); the same infinity twice has no gap."""
+        return self.add(self.maximum(a, b), self.log1p(self._tail(self._gap(a, b))))
+
+    def _gap(self, a: Scalar, b: Scalar) -> Scalar:
+        """The size of a - b matters only, and it is a number where one of them is known to be."""
+        if isinstance(a, Constant) and a.value == 0:
+            return b
+        if any(isinstance(x, Constant) and np.isfinite(x.value) for x in (a, b)):
+            return self.subtract(a, b)
+        same = self.logical_and(self.equal(a, b), self.isinf(a))
+        return self.select(same, 0, self.subtract(a, b))
+
+    def _tail(self, x: Scalar) -> Scalar:
+        """exp(-|x|), which logaddexp and its derivative share."""
+        return self.exp(self.negative(self.absolute(x)))
 
     def sign(self, x: Scalar) -> Scalar:
         """-1, 0 or 1; NaN stays, and a negative zero loses its sign."""
@@ -72,8 +89,67 @@ class Scalars:
         return self.select(minus, by_minus_one, self.op(op, a, self.select(minus, 1, b)))
 
     def fmod(self, a: Scalar, b: Scalar) -> Scalar:
-        """With the sign of the dividend."""
-        return self._whole("fmod", a, b, 0)
+        """With the sign of the dividend; whole numbers from the remainder, as Numba's is wrong."""
+        if a.dtype.kind == "f":
+            return self.op("fmod", a, b)
+        rest = self.remainder(a, b)
+        opposite = self.logical_xor(self.less(a, 0), self.less(b, 0))
+        crosses = self.logical_and(self.not_equal(rest, 0), opposite)
+        return self.select(crosses, self.subtract(rest, b), rest)
+
+    def reciprocal(self, x: Scalar) -> Scalar:
+        """1 / x; of whole numbers only 1 and -1 have one that is not 0."""
+        if x.dtype.kind == "f":
+            return self.op("reciprocal", x)
+        one = self.equal(x, 1)
+        unit = one if x.dtype.kind == "u" else self.logical_or(one, self.equal(x, -1))
+        return self.select(unit, x, 0)
+
+    def left_shift(self, a: Scalar, b: Scalar) -> Scalar:
+        """0 once all bits are shifted out."""
+        return self._shift("left_shift", a, b, 0)
+
+    def right_shift(self, a: Scalar, b: Scalar) -> Scalar:
+        """The sign once all bits are shifted out."""
+        sign = 0 if a.dtype.kind == "u" else self.select(self.less(a, 0), -1, self._like(0, a))
+        return self._shift("right_shift", a, b, sign)
+
+    def _shift(self, op: str, a: Scalar, b: Scalar, beyond: Any) -> Scalar:
+        """A shift by any number; the processor's own takes only what is less than the width."""
+        width = 8 * a.dtype.itemsize
+        if isinstance(b, Constant) and 0 <= b.value < width:
+            return self.op(op, a, b)
+        fits = self.less(b, width)
+        if b.dtype.kind == "i":
+            fits = self.logical_and(fits, self.greater_equal(b, 0))
+        return self.select(fits, self.op(op, a, self.select(fits, b, 0)), beyond)
+
+    def logical_and(self, a: Scalar, b: Scalar) -> Scalar:
+        """Whether both are true, which is what is not 0."""
+        return self.op("logical_and", self._truth(a), self._truth(b))
+
+    def logical_or(self, a: Scalar, b: Scalar) -> Scalar:
+        """Whether one is true."""
+        return self.op("logical_or", self._truth(a), self._truth(b))
+
+    def logical_xor(self, a: Scalar, b: Scalar) -> Scalar:
+        """Whether exactly one is true."""
+        return self.op("logical_xor", self._truth(a), self._truth(b))
+
+    def logical_not(self, x: Scalar) -> Scalar:
+        """Whether it is not true."""
+        return self.op("logical_not", self._truth(x))
+
+    def _truth(self, x: Scalar) -> Scalar:
+        return x if x.dtype == bool else self.not_equal(x, 0)
+
+    def add(self, a: Any, b: Any) -> Scalar:
+        """The sum; of truth values the logical one."""
+        return self.op("logical_or" if _truths(a, b) else "add", a, b)
+
+    def multiply(self, a: Any, b: Any) -> Scalar:
+        """The product; of truth values the logical one."""
+        return self.op("logical_and" if _truths(a, b) else "multiply", a, b)
 
     def remainder(self, a: Scalar, b: Scalar) -> Scalar:
         """With the sign of the divisor, zeros too."""
@@ -107,12 +183,14 @@ class Scalars:
         return Constant(value, x.dtype)
 
     def expit(self, x: Scalar) -> Scalar:
-        """1 / (1 + exp(-x)): where exp overflows the quotient is the right 0."""
-        return self.divide(1, self.add(1, self.exp(self.negative(x))))
+        """1 / (1 + exp(-x)) from exp(-|x|), which never overflows."""
+        tail = self._tail(x)
+        high = self.divide(1, self.add(1, tail))
+        return self.select(self.less(x, 0), self.multiply(tail, high), high)
 
     def log_expit(self, x: Scalar) -> Scalar:
         """-(max(-x, 0) + log1p(exp(-|x|))), which neither overflows nor cancels."""
-        tail = self.log1p(self.exp(self.negative(self.absolute(x))))
+        tail = self.log1p(self._tail(x))
         return self.negative(self.add(self.maximum(self.negative(x), self._like(0, x)), tail))
 
     def logit(self, x: Scalar) -> Scalar:
@@ -127,3 +205,7 @@ class Scalars:
         """a log b, and 0 where a is 0 and b is a number."""
         dead = self.logical_and(self.equal(a, 0), self.equal(b, b))
         return self.select(dead, 0, self.multiply(a, self.log(b)))
+
+
+def _truths(*operands: Any) -> bool:
+    return all(getattr(o, "dtype", None) == bool for o in operands)

@@ -69,15 +69,11 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the function returns, or its gradient."""
         last = self._last
-        if (
-            last is not None
-            and not kwargs
-            and active() is None
-            and last.takes(args)
-            and not last.stale()
-        ):
-            self.stats.calls += 1
-            return last.run(args)
+        if last is not None and not kwargs and active() is None:
+            arrays = last.fitting(args)
+            if arrays is not None and not last.stale():
+                self.stats.calls += 1
+                return last.run(arrays)
         return self._call(self._arguments(args, kwargs))
 
     def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
@@ -132,7 +128,7 @@ class Compiled:
             reason = reason or reason_between(self._newest, arguments)
         self._newest = arguments
         self.stats.note(reason, seconds)
-        return Specialisation(derived, program)
+        return Specialisation(derived, program, statics=self._statics is not None)
 
     def _warn_of_integers(self, old: Arguments, new: Arguments) -> None:
         name = changing_integer(old, new)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import optree
 
 from graphjit.ir.graph import Graph
-from graphjit.tracing.trees import Leaf
+from graphjit.tracing.trees import NAMESPACE, Leaf
 from graphjit.transforms.derive import Derived
 
 
@@ -38,7 +39,7 @@ class Specialisation:
         changed: What the trace relied on and is no longer so (see ``Guards.changed``).
     """
 
-    def __init__(self, derived: Derived, program: Program) -> None:
+    def __init__(self, derived: Derived, program: Program, *, statics: bool) -> None:
         self.derived, self.program = derived, program
         traced = derived.traced
         self.changed: Callable[[], str] = traced.guards.changed
@@ -52,24 +53,36 @@ class Specialisation:
         self.hidden = tuple((a, a.shape, a.dtype) for a in traced.captured)
         avals = graph.avals(graph.outputs)
         self.scalars = tuple(i for i, aval in enumerate(avals) if not aval.shape)
-        # Arguments that are arrays and floats by position and nothing else need no pytrees.
-        self.plain = not traced.arguments.kwargs and all(
-            type(arg) is float or (type(arg) is np.ndarray and arg.ndim)
-            for arg in traced.arguments.args
-        )
-        self.kinds = tuple(map(type, traced.arguments.args))
+        # What the quick way through demands: positional arguments, no static containers.
+        self.quick = not traced.arguments.kwargs and not statics
+        self.spec = traced.arguments.spec
+        self.expected = tuple(map(expectation, traced.arguments.leaves, traced.arguments.kinds))
+        # Arrays and floats by position and nothing else need no pytrees.
+        self.plain = all(type(arg) in (float, np.ndarray) for arg in traced.arguments.args)
         single = traced.outputs.spec.is_leaf() and traced.outputs.places == (0,)
         alone = len(avals) == 1 and single and derived.result == traced.outputs.rebuilt
         self.result = (lambda values: values[0]) if alone else derived.result
 
-    def takes(self, args: tuple[Any, ...]) -> bool:
-        """Whether the arguments are arrays and floats that the program can read as they are."""
-        if not self.plain or tuple(map(type, args)) != self.kinds:
-            return False
-        for arg, (shape, dtype) in zip(args, self.inputs, strict=True):
-            if shape and not (arg.dtype is dtype and arg.shape == shape and arg.flags.carray):
-                return False
-        return True
+    def fitting(self, args: tuple[Any, ...]) -> Sequence[Any] | None:
+        """The traced leaves of the arguments, if the program can read them as they are."""
+        if not self.quick:
+            return None
+        leaves: Sequence[Any] = args
+        if not self.plain:
+            leaves, spec = optree.tree_flatten((args, {}), namespace=NAMESPACE)
+            if spec != self.spec:
+                return None
+        if len(leaves) != len(self.expected):
+            return None
+        for leaf, (kind, shape, form) in zip(leaves, self.expected, strict=True):
+            if type(leaf) is not kind:
+                return None
+            if kind is np.ndarray:
+                if leaf.dtype is not form or leaf.shape != shape or not leaf.flags.carray:
+                    return None
+            elif kind is not float and leaf != form:
+                return None
+        return leaves if len(self.traced) == len(leaves) else [leaves[i] for i in self.traced]
 
     def stale(self) -> str:
         """Why the program no longer says what the function would, or an empty string."""
@@ -97,6 +110,20 @@ class Specialisation:
             for index in self.scalars:
                 values[index] = values[index][()]
         return self.result(values)
+
+
+def expectation(leaf: Any, kind: Any) -> tuple[type, Any, Any]:
+    """Type, shape and dtype of a leaf that the quick way takes; for a static one its value."""
+    if not isinstance(kind, Leaf):
+        quick = type(leaf) in (int, bool, str)
+        return (type(leaf) if quick else Never), None, leaf
+    if kind.weak:
+        return float, None, None
+    return (np.ndarray if kind.aval.shape else Never), kind.aval.shape, kind.aval.dtype
+
+
+class Never:
+    """The type of no leaf."""
 
 
 def conform(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:

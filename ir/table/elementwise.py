@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from graphjit.ir.aval import Aval
 from graphjit.ir.primitive import row
@@ -135,14 +136,25 @@ row("heaviside", "map", numpy=np.heaviside)
 
 
 def share(y: Any, a: Any, b: Any) -> tuple[Any, Any]:
-    """The weights of the operand that won; a tie is split evenly."""
-    tie = 0.5 * (a == b).astype(y.dtype)
-    won = ((a == y) | np.isnan(a)).astype(y.dtype)
+    """The weights of the operand that won, NaN over numbers; a tie is split evenly."""
+    return split((a == y) | np.isnan(a), y, a, b)
+
+
+def share_numbers(y: Any, a: Any, b: Any) -> tuple[Any, Any]:
+    """The same where numbers win over NaN."""
+    return split(a == y, y, a, b)
+
+
+def split(first: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
+    """One for the winner, which ``first`` says is a; a half each where they are equal."""
+    tie, won = 0.5 * (a == b).astype(y.dtype), first.astype(y.dtype)
     return np.where(a == b, tie, won), np.where(a == b, tie, 1 - won)
 
 
-for extremum in (np.maximum, np.minimum, np.fmax, np.fmin):
+for extremum in (np.maximum, np.minimum):
     row(extremum.__name__, "map", numpy=extremum, partials=share)
+for tolerant in (np.fmax, np.fmin):
+    row(tolerant.__name__, "map", numpy=tolerant, partials=share_numbers)
 
 # -- powers, exponentials, logarithms -----------------------------------------------------------
 
@@ -214,9 +226,14 @@ row(
 )
 
 
-def softmax_weight(y: Any, x: Any, exp: Any = np.exp) -> Any:
-    """exp(x - y), right also where both are the same infinity."""
-    return exp(np.where(x == y, 0, x - y))
+def gap(a: Any, b: Any) -> Any:
+    """a - b, and 0 where both are the same infinity (elsewhere its derivative must be 1)."""
+    return np.where((a == b) & np.isinf(a), 0, a - b)
+
+
+def binary_weight(y: Any, x: Any) -> Any:
+    """2**(x - y), right also where both are the same infinity."""
+    return np.exp2(gap(x, y))
 
 
 row(
@@ -224,14 +241,14 @@ row(
     "map",
     numpy=np.logaddexp,
     scalar=lambda k, a, b: k.logaddexp(a, b),
-    partials=lambda y, a, b: (softmax_weight(y, a), softmax_weight(y, b)),
+    partials=lambda y, a, b: (special.expit(gap(a, b)), special.expit(-gap(a, b))),
     latex=r"\log\left(e^{{{0}}} + e^{{{1}}}\right)",
 )
 row(
     "logaddexp2",
     "map",
     numpy=np.logaddexp2,
-    partials=lambda y, a, b: (softmax_weight(y, a, np.exp2), softmax_weight(y, b, np.exp2)),
+    partials=lambda y, a, b: (binary_weight(y, a), binary_weight(y, b)),
 )
 
 # -- trigonometric and hyperbolic functions and their inverses ----------------------------------

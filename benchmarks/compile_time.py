@@ -1,0 +1,218 @@
+"""Where the time of a first call goes as the function grows.
+
+    python benchmarks/compile_time.py            all, with the plot
+    python benchmarks/compile_time.py chain 100  one, in this process, as JSON
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+START = time.perf_counter()
+
+import harness  # noqa: E402 - imports are part of what is measured
+
+import graphjit  # noqa: E402
+
+IMPORTED = time.perf_counter() - START
+
+import importlib  # noqa: E402
+import json  # noqa: E402
+import subprocess  # noqa: E402
+from collections import Counter  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
+from contextlib import ExitStack, contextmanager  # noqa: E402
+from typing import Any  # noqa: E402
+from unittest.mock import patch  # noqa: E402
+
+from workloads.growing import KINDS  # noqa: E402
+
+SIZES = {"chain": (1, 10, 100, 1000), "net": (1, 2, 5, 10, 20)}
+LONG = 2000  # nodes of the graph that is traced, differentiated and printed
+PASSES = ("prune", "fold", "simplify", "merge", "adjoint", "order", "fuse")
+NUMBA = ("Numba: types", "Numba: LLVM")
+PHASES = ("trace", *PASSES, "lower", "render", *NUMBA, "rest")
+Seconds = Counter[str]
+
+
+# -- in the process that is measured ---------------------------------------------------------------
+
+
+@contextmanager
+def recorded(seconds: Seconds) -> Iterator[None]:
+    """Add the time of each pass, and of the parts of Numba's compilation."""
+    pipeline, adjoint, build = (
+        importlib.import_module(f"graphjit.{name}")
+        for name in ("passes.pipeline", "passes.adjoint", "codegen.build")
+    )
+
+    class Recording(pipeline.Between):
+        def __call__(self, step: Any, before: Any, after: Any, taken: float) -> None:
+            seconds[step.name] += taken
+            super().__call__(step, before, after, taken)
+
+    def compiled(*args: Any) -> Any:
+        entry = original(*args)
+        seconds.update(numba_parts(entry))
+        return entry
+
+    original = build.compiled
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(pipeline, "Between", Recording))
+        stack.enter_context(
+            patch.object(adjoint, "adjoint", timed("adjoint", adjoint.adjoint, seconds))
+        )
+        stack.enter_context(patch.object(build, "compiled", compiled))
+        yield
+
+
+def timed(name: str, function: Callable[..., Any], seconds: Seconds) -> Callable[..., Any]:
+    def call(*args: Any) -> Any:
+        start = time.perf_counter()
+        result = function(*args)
+        seconds[name] += time.perf_counter() - start
+        return result
+
+    return call
+
+
+def numba_parts(entry: Any) -> Seconds:
+    """Numba's own account of a function: LLVM works inside its pass ``native_lowering``."""
+    times = entry.get_metadata(entry.signatures[0])["pipeline_times"]
+    passes = [item for pipeline in times.values() for item in pipeline.items()]
+    parts: Seconds = Counter()
+    for name, timer in passes:
+        parts[NUMBA["native_lowering" in name]] += timer.run
+    return parts
+
+
+def first_call(kind: str, size: int) -> dict[str, Any]:
+    """Compile and run a new function; seconds by phase, and in all."""
+    function, args = KINDS[kind](size)
+    own = graphjit.value_and_grad(function)
+    seconds: Seconds = Counter()
+    start = time.perf_counter()
+    with recorded(seconds):
+        imported = time.perf_counter() - start
+        own(*args)
+    total = time.perf_counter() - start
+    stats = own.stats.seconds
+    seconds.update({name: stats[name] for name in ("trace", "lower", "render")})
+    seconds["rest"] = total - sum(seconds.values())
+    nodes = {stage: len(own.graph(*args, stage=stage)) for stage in ("traced", "adjoint")}
+    return {"nodes": nodes, "total": total, "imports": imported, "phases": dict(seconds)}
+
+
+def child(kind: str, size: int) -> dict[str, Any]:
+    """The first call of this process, and the same again for a new function."""
+    cold = first_call(kind, size)
+    return {"import": IMPORTED, "cold": cold, "warm": first_call(kind, size)}
+
+
+def printing(nodes: int) -> dict[str, float]:
+    """Trace, differentiate and print a long graph."""
+    function, args = KINDS["chain"](nodes - 2)
+    own = graphjit.value_and_grad(function)
+    own.graph(*KINDS["chain"](1)[1], stage="traced")  # loads what is loaded once
+    points = [time.perf_counter()]
+    texts = []
+    for stage in ("traced", "adjoint"):
+        graph = own.graph(*args, stage=stage)
+        points.append(time.perf_counter())
+        texts.append(str(graph))
+        points.append(time.perf_counter())
+    names = ("trace", "print", "trace and differentiate", "print both")
+    taken = [b - a for a, b in zip(points, points[1:], strict=False)]
+    lines = [float(text.count("\n")) for text in texts]
+    return {**dict(zip(names, taken, strict=True)), "lines": lines[0], "lines both": lines[1]}
+
+
+# -- in the process that measures ------------------------------------------------------------------
+
+
+def measured(kind: str, size: int) -> dict[str, Any]:
+    """Two processes, one after the other: the second could find what the first has kept."""
+    first, second = (in_process(kind, size) for _ in range(2))
+    return {"kind": kind, "size": size, "first": first, "second": second}
+
+
+def in_process(kind: str, size: int) -> Any:
+    command = [sys.executable, __file__, kind, str(size)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def totals(results: list[dict[str, Any]]) -> str:
+    head = ("value and gradient of", "traced", "with adjoint", "import")
+    head += ("first call", "second process", "again, warm")
+    rows = []
+    for r in results:
+        cold, nodes = r["first"]["cold"], r["first"]["cold"]["nodes"]
+        times = (r["first"]["import"], cold["total"], r["second"]["cold"]["total"])
+        shown = [harness.duration(t) for t in (*times, r["first"]["warm"]["total"])]
+        rows.append((name(r), str(nodes["traced"]), str(nodes["adjoint"]), *shown))
+    return harness.table(head, rows)
+
+
+def phases(results: list[dict[str, Any]]) -> str:
+    used = [p for p in PHASES if any(r["first"]["warm"]["phases"].get(p) for r in results)]
+    rows = [
+        (name(r), *(f"{1e3 * r['first']['warm']['phases'].get(p, 0):.1f}" for p in used))
+        for r in results
+    ]
+    return harness.table(("warm, by phase, ms", *used), rows)
+
+
+def name(result: dict[str, Any]) -> str:
+    unit = {"chain": "elementwise functions", "net": "layers"}[result["kind"]]
+    return f"{result['size']} {unit}"
+
+
+GROUPS = {
+    "trace": ("trace",),
+    "passes": PASSES,
+    "lower, render": ("lower", "render"),
+    "Numba": NUMBA,
+}
+
+
+def plot(results: list[dict[str, Any]]) -> None:
+    """One panel a kind; both axes logarithmic, so that a slope of 1 is linear growth."""
+    import matplotlib as mpl  # the only function that needs it
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
+    for panel, kind in zip(panels, SIZES, strict=True):
+        own = [r for r in results if r["kind"] == kind]
+        sizes = [r["size"] for r in own]
+        for label, parts in GROUPS.items():
+            taken = [sum(r["first"]["warm"]["phases"].get(p, 0) for p in parts) for r in own]
+            panel.loglog(sizes, taken, "o-", label=label)
+        cold = [r["first"]["cold"]["total"] for r in own]
+        panel.loglog(sizes, cold, "k--", label="first call of a process")
+        panel.set_xlabel({"chain": "elementwise functions", "net": "layers"}[kind])
+        panel.grid(which="both", alpha=0.2)
+    panels[0].set_ylabel("seconds")
+    panels[0].legend()
+    figure.suptitle("Compile time of a value and its gradient")
+    figure.savefig(harness.RESULTS / "compile_time.png", dpi=110)
+
+
+def main() -> None:
+    results = [measured(kind, size) for kind, sizes in SIZES.items() for size in sizes]
+    long = printing(LONG)
+    print(totals(results), phases(results), sep="\n\n", end="\n\n")
+    rows = [(k, harness.duration(v)) for k, v in long.items() if "lines" not in k]
+    print(harness.table((f"a graph of {LONG} nodes", "time"), rows))
+    harness.save("compile_time", {"rows": results, "long": long})
+    plot(results)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(json.dumps(child(sys.argv[1], int(sys.argv[2]))))
+    else:
+        main()
