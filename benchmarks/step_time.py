@@ -1,6 +1,6 @@
 """How long a step takes, against NumPy by hand and against fused Numba kernels by hand.
 
-    python benchmarks/step_time.py [words of the cases' names]
+python benchmarks/step_time.py [words of the cases' names]
 """
 
 from __future__ import annotations

@@ -89,7 +89,10 @@ def long_array(
     return [
         Case(title, "call", lambda: called),
         Case(
-            title, "program", lambda: alone(graphjit.value_and_grad(function), (x,), {"Numba": hand}, repeats), repeats
+            title,
+            "program",
+            lambda: alone(graphjit.value_and_grad(function), (x,), {"Numba": hand}, repeats),
+            repeats,
         ),
     ]
 

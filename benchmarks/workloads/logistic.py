@@ -143,7 +143,11 @@ def loop_case(examples: int, width: int, epochs: int, *, shuffle: bool) -> Case:
 
     def by_hand(train):
         def call():
-            order, own, losses = orders(examples, epochs, shuffle=shuffle), w.copy(), np.empty(count)
+            order, own, losses = (
+                orders(examples, epochs, shuffle=shuffle),
+                w.copy(),
+                np.empty(count),
+            )
             last = train(own, b, x, labels, order, batch, RATE, losses)
             return losses, (own, last)
 

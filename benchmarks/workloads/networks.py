@@ -228,9 +228,7 @@ def gradient_cases(p: Problem) -> list[Case]:
     title = f"{p.name}, value and gradient"
     return [
         Case(title, "call", lambda: called, tolerance=p.tolerance),
-        Case(
-            title, "program", lambda: alone(own, args, by_hand, REPEATS), REPEATS, p.tolerance
-        ),
+        Case(title, "program", lambda: alone(own, args, by_hand, REPEATS), REPEATS, p.tolerance),
     ]
 
 

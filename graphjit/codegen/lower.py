@@ -194,11 +194,7 @@ class Lowering:
         self.program.kernels.append(Kernel(title or node.op, statements, node.origin))
 
     def _fused(self, node: Node) -> None:
-        items = {
-            n.params["index"]: n.id
-            for n in self.graph.nodes
-            if n.op == "item" and n.inputs == (node.id,)
-        }
+        items = {self.graph.nodes[u].params["index"]: u for u in self.graph.users[node.id]}
         body: Graph = node.params["body"]
         writes = []
         for index, aval in enumerate(node.results):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
+import heapq
+import itertools
+
 from graphjit.codegen.loops import (
     Address,
     Buffer,
@@ -16,6 +20,7 @@ from graphjit.codegen.loops import (
     walk,
     writes,
 )
+from graphjit.ir.aval import DType
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
@@ -28,37 +33,56 @@ def plan(program: LoopProgram, donated: dict[int, int]) -> None:
     """
     donate(program, donated)
     live = lifetimes(program.kernels)
-    placed: dict[str, tuple[Buffer, int]] = {}
+    arenas: dict[DType, Arena] = {}
+    dying: list[tuple[int, int, int, int, Arena]] = []
+    count = itertools.count()  # breaks ties, so that arenas are never compared
     for name in sorted(live, key=lambda n: (live[n][1], n)):
         buffer, first, last = live[name]
-        busy = sorted(
-            (start, start + padded(other))
-            for other, start in placed.values()
-            if other.dtype == buffer.dtype
-            and live[other.name][1] <= last
-            and first <= live[other.name][2]
-        )
-        offset = first_gap(busy, padded(buffer))
-        placed[name] = buffer, offset
-        program.offsets[name] = offset
-        size = max(program.work.get(buffer.dtype, 0), offset + padded(buffer))
-        program.work[buffer.dtype] = size
+        while dying and dying[0][0] < first:
+            _, _, offset, size, arena = heapq.heappop(dying)
+            arena.release(offset, size)
+        arena = arenas.setdefault(buffer.dtype, Arena())
+        size = padded(buffer)
+        offset = program.offsets[name] = arena.take(size)
+        heapq.heappush(dying, (last, next(count), offset, size, arena))
+    program.work.update({dtype: arena.size for dtype, arena in arenas.items()})
+
+
+class Arena:
+    """Memory that grows at its end; what is released is taken again, first fit."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.free: list[tuple[int, int]] = []  # offset and size, by offset, never adjacent
+
+    def take(self, size: int) -> int:
+        """The offset of ``size`` free elements."""
+        for place, (offset, room) in enumerate(self.free):
+            if room >= size:
+                rest = [(offset + size, room - size)] if room > size else []
+                self.free[place : place + 1] = rest
+                return offset
+        offset = self.size
+        if self.free and sum(self.free[-1]) == self.size:  # the end is free but too short
+            offset = self.free.pop()[0]
+        self.size = offset + size
+        return offset
+
+    def release(self, offset: int, size: int) -> None:
+        """Give elements back, joined with what is free on either side."""
+        place = bisect.bisect(self.free, (offset, size))
+        if place < len(self.free) and self.free[place][0] == offset + size:
+            size += self.free.pop(place)[1]
+        if place and sum(self.free[place - 1]) == offset:
+            offset, before = self.free.pop(place - 1)
+            size, place = size + before, place - 1
+        self.free.insert(place, (offset, size))
 
 
 def padded(buffer: Buffer) -> int:
     """The buffer's size in elements, rounded up to whole cache lines."""
     step = max(ALIGNMENT // buffer.dtype.itemsize, 1)
     return -(-max(buffer.size, 1) // step) * step
-
-
-def first_gap(busy: list[tuple[int, int]], size: int) -> int:
-    """The lowest offset at which ``size`` elements are free."""
-    at = 0
-    for start, end in busy:
-        if start - at >= size:
-            break
-        at = max(at, end)
-    return at
 
 
 def lifetimes(kernels: list[Kernel]) -> dict[str, tuple[Buffer, int, int]]:

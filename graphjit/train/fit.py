@@ -151,7 +151,9 @@ def checked_data(data: Any) -> tuple[NDArray[Any], ...]:
         )
     if not len(arrays[0]):
         raise ShapeError(
-            "there are no examples to train on", origin=user_line(), operands=shapes,
+            "there are no examples to train on",
+            origin=user_line(),
+            operands=shapes,
             hint="Pass arrays with at least one row.",
         )
     return arrays
