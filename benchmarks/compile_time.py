@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - imports are part of what is measured
 """Where the time of a first call goes as the function grows.
 
 python benchmarks/compile_time.py            all, with the plot
@@ -11,22 +12,22 @@ import time
 
 START = time.perf_counter()
 
-import harness  # noqa: E402 - imports are part of what is measured
+import harness
 
-import graphjit  # noqa: E402
+import graphjit
 
 IMPORTED = time.perf_counter() - START
 
-import importlib  # noqa: E402
-import json  # noqa: E402
-import subprocess  # noqa: E402
-from collections import Counter  # noqa: E402
-from collections.abc import Callable, Iterator  # noqa: E402
-from contextlib import ExitStack, contextmanager  # noqa: E402
-from typing import Any  # noqa: E402
-from unittest.mock import patch  # noqa: E402
+import importlib
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
 
-from workloads.growing import KINDS  # noqa: E402
+from workloads.growing import KINDS
 
 SIZES = {"chain": (1, 10, 100, 1000), "net": (1, 2, 5, 10, 20)}
 LONG = 2000  # nodes or more, of the graph that is traced, differentiated and printed
@@ -186,9 +187,9 @@ def plot(results: list[dict[str, Any]]) -> None:
     import matplotlib as mpl  # the only function that needs it
 
     mpl.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot as plt
 
-    figure, panels = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
+    figure, panels = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
     for panel, kind in zip(panels, SIZES, strict=True):
         own = [r for r in results if r["kind"] == kind]
         sizes = [r["size"] for r in own]
@@ -200,7 +201,7 @@ def plot(results: list[dict[str, Any]]) -> None:
         panel.set_xlabel({"chain": "elementwise functions", "net": "layers"}[kind])
         panel.grid(which="both", alpha=0.2)
     panels[0].set_ylabel("seconds")
-    panels[0].legend()
+    panels[0].legend(loc="lower right")
     figure.suptitle("Compile time of a value and its gradient")
     figure.savefig(harness.RESULTS / "compile_time.png", dpi=110)
 
@@ -211,7 +212,7 @@ def main() -> None:
     print(totals(results), phases(results), sep="\n\n", end="\n\n")
     rows = [(k, harness.duration(v)) for k, v in long["seconds"].items()]
     print(harness.table((f"{long['nodes'][0]} nodes, {long['nodes'][1]} with adjoint", ""), rows))
-    harness.save("compile_time", {"rows": results, "long": long})
+    harness.save("compile_time", [*results, {"kind": "long", **long}])
     plot(results)
 
 

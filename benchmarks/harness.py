@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - variables are set before NumPy is imported
 """Timing of competitors side by side, tables of the results, and files that keep them.
 
 Imported before NumPy, so that its BLAS runs on one thread. Run as a script it prints the machine.
@@ -37,10 +38,12 @@ class Timing:
 
     @property
     def median(self) -> float:
+        """Of all rounds."""
         return statistics.median(self.samples)
 
     @property
     def minimum(self) -> float:
+        """The best round."""
         return min(self.samples)
 
     def over(self, reference: Timing) -> float:
@@ -169,13 +172,21 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def save(name: str, content: Mapping[str, Any]) -> Path:
-    """Write results/NAME.json."""
+def save(name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write results/NAME.json: the machine, then the rows, a line each."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    text = json.dumps({"machine": machine(), **content}, indent=1, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    lines = ",\n".join(json.dumps(rounded(row), ensure_ascii=False) for row in rows)
+    head = json.dumps(machine(), ensure_ascii=False)
+    path.write_text(f'{{"machine": {head},\n"rows": [\n{lines}\n]}}\n', encoding="utf-8")
     return path
+
+
+def rounded(value: Any) -> Any:
+    """Floats to four digits: more is noise."""
+    if isinstance(value, Mapping):
+        return {name: rounded(item) for name, item in value.items()}
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

@@ -67,8 +67,10 @@ def rosenbrock_by_numba(x: np.ndarray, gradient: np.ndarray) -> float:
 def long_array(
     name: str, function: Callable, by_numpy: Callable, by_numba: Callable, size: int
 ) -> list[Case]:
-    """Value and gradient, called and alone. Large results are touched for the first time by the
-    program that writes them, so the hand-written kernel runs with an old and with a new one.
+    """Value and gradient, called and alone.
+
+    The system gives a large new array its memory when it is first written, which takes time; so
+    the hand-written kernel is called with an old and with a new output.
     """
     x = np.random.default_rng(0).standard_normal(size)
     gradient = np.empty(size)

@@ -1,3 +1,4 @@
+# ruff: noqa: ARG001 - all products take the same arguments
 """Layers by hand in Numba: with np.dot, and as loops whose innermost runs along memory."""
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ PRODUCTS = {"Numba, np.dot": (dot, dot_tn, dot_nt), "Numba, loops": (loops, loop
 
 
 def sigmoid_layers(products, dtype):
-    """Forward and backward of layers of sigmoids, and the gradients of an affine layer."""
-    dot, dot_tn, dot_nt = products
+    """Forward and backward of a layer of sigmoids."""
+    dot, _, dot_nt = products
     one = dtype(1)
 
     @njit
@@ -77,6 +78,13 @@ def sigmoid_layers(products, dtype):
             for j in range(out.shape[1]):
                 out[i, j] *= hidden[i, j] * (one - hidden[i, j])
 
+    return forward, backward
+
+
+def affine_gradients(products):
+    """The gradients of weights and biases."""
+    dot_tn = products[1]
+
     @njit
     def gradients(x, delta, dw, db, spare):
         dot_tn(x, delta, dw, spare)
@@ -85,7 +93,7 @@ def sigmoid_layers(products, dtype):
             for j in range(delta.shape[1]):
                 db[j] += delta[i, j]
 
-    return forward, backward, gradients
+    return gradients
 
 
 @njit

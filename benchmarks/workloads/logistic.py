@@ -55,7 +55,7 @@ def by_blas(w, b, x, labels, scores, gradient):
 
 
 @njit
-def by_loops(w, b, x, labels, scores, gradient):
+def by_loops(w, b, x, labels, scores, gradient):  # noqa: ARG001 - as the other
     """Each row is read once for the score and once for the gradient, while it is in L1."""
     n, width = x.shape
     loss, total = 0.0, 0.0

@@ -1,17 +1,19 @@
-"""Networks with two hidden layers of sigmoids: 10-16-16-1 with a squared error, and the
-64-64-32-10 classifier of handwritten digits. Value and gradient, a step, and training loops.
+"""Networks with two hidden layers of sigmoids: value and gradient, a step, training loops.
+
+10-16-16-1 has a squared error; 64-64-32-10 is the classifier of handwritten digits.
 """
 
 from __future__ import annotations
 
 import math
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from scipy.special import expit
 from workloads.case import Case, Hand, alone, njit, orders, trained
-from workloads.layers import PRODUCTS, descend, sigmoid_layers
+from workloads.layers import PRODUCTS, affine_gradients, descend, sigmoid_layers
 
 import graphjit
 
@@ -115,8 +117,8 @@ def cross_entropy_head(dtype):
 
 def gradient_of(products, head, dtype):
     """The value and gradient; ``space`` is two arrays a layer, and a square to turn matrices in."""
-    forward, backward, gradients = sigmoid_layers(products, dtype)
-    product = products[0]
+    forward, backward = sigmoid_layers(products, dtype)
+    product, gradients = products[0], affine_gradients(products)
 
     @njit
     def value_and_gradient(p1, p2, p3, x, y, g1, g2, g3, space):
@@ -184,7 +186,7 @@ class Problem:
         self.sizes, self.dtype = sizes, dtype
         self.params = [
             ((rng.standard_normal((m, n)) / math.sqrt(m)).astype(dtype), np.zeros(n, dtype))
-            for m, n in zip(sizes, sizes[1:], strict=False)
+            for m, n in pairwise(sizes)
         ]
         self.x = rng.standard_normal((examples, sizes[0])).astype(dtype)
         self.y = rng.random((examples, 1)).astype(dtype)
@@ -197,6 +199,7 @@ class Problem:
 
     @property
     def name(self) -> str:
+        """Its sizes and dtype."""
         bits = np.dtype(self.dtype).itemsize * 8
         return f"net {'-'.join(map(str, self.sizes))} f{bits}"
 
@@ -207,6 +210,7 @@ class Problem:
         return *gradients, (*layers, np.empty((max(self.sizes),) * 2, self.dtype))
 
     def kernels(self) -> dict[str, Any]:
+        """The hand-written value and gradient, by name."""
         return {
             name: gradient_of(products, self.head, self.dtype)
             for name, products in PRODUCTS.items()

@@ -60,6 +60,7 @@ class Guards:
         self._contents: list[tuple[np.ndarray[Any, Any], bytes, str]] = []
         self._seen: set[Any] = set()
         self._function(function)
+        self._seen.clear()  # a guard must not keep the function alive
         self._precompiled = tuple(self._items.values())
         self._precompiled_cells = tuple(self._cells.values())
         self._precompiled_sizes = tuple(self._sizes.values())

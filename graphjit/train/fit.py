@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from graphjit.codegen.render_loop import CONVERGED, DONE, NOT_FINITE, REASON, Epoch
 from graphjit.errors import IndexRangeError, ShapeError, TrainingError
 from graphjit.tracing.origin import user_line
+from graphjit.flags import current
 from graphjit.tracing.trees import NAMESPACE, flatten
 from graphjit.train.optimizers import Optimizer, Schedule, is_float, sgd
 from graphjit.train.result import Reason, TrainResult
@@ -138,9 +139,7 @@ def checked_data(data: Any) -> tuple[NDArray[Any], ...]:
     Raises:
         ShapeError: there are none, or they differ in length.
     """
-    arrays = tuple(
-        np.ascontiguousarray(a) for a in (data if isinstance(data, tuple | list) else (data,))
-    )
+    arrays = tuple(native(a) for a in (data if isinstance(data, tuple | list) else (data,)))
     shapes = tuple(a.shape for a in arrays)
     if not arrays or any(not a.ndim for a in arrays) or len({len(a) for a in arrays}) != 1:
         raise ShapeError(
@@ -157,6 +156,12 @@ def checked_data(data: Any) -> tuple[NDArray[Any], ...]:
             hint="Pass arrays with at least one row.",
         )
     return arrays
+
+
+def native(value: Any) -> NDArray[Any]:
+    """The array as programs read it: in C order, aligned, in native byte order."""
+    array = np.asanyarray(value)
+    return np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
 
 
 def checked_batch(batch_size: int | None, arrays: tuple[NDArray[Any], ...]) -> int:
@@ -188,11 +193,11 @@ def loop_for(setup: Setup) -> tuple[Loop, bool]:
     fields = tuple(
         sorted((k, v) for k, v in vars(setup.optimizer).items() if not isinstance(v, float))
     )
-    key = (spec, forms, setup.epoch, type(setup.optimizer), fields)
+    key = (spec, forms, setup.epoch, type(setup.optimizer), fields, current().jit)
     with _lock:
         known = _loops.setdefault(setup.loss, {})
         loop = known.get(key)
-        if loop is not None and not loop.guards.changed():
+        if loop is not None and not loop.changed():
             return loop, False
         known[key] = loop = Loop(setup)
         return loop, True
@@ -231,9 +236,7 @@ class Training:
         self.loop, self.setup, self.order, self.total = loop, setup, order, total
         self.tolerance = -1.0 if tolerance is None else float(tolerance)
         self.monitor = np.array([0.0, np.inf, self.tolerance])
-        self.carried = [
-            np.atleast_1d(np.array(v, np.asarray(v).dtype, order="C")) for v in carried(setup)
-        ]
+        self.carried = [np.atleast_1d(np.array(native(v))) for v in carried(setup)]
         hyper = [np.atleast_1d(v) for v in sorted_values(hyperparameters(setup.optimizer))]
         self.fixed = [*hyper, *setup.data]
         self.losses: list[NDArray[np.float64]] = []
@@ -271,14 +274,11 @@ class Training:
         ]
         first, steps = self.done, self.setup.epoch.steps
         origin = first // steps
-        self.order.forget(self.saved[0][0] // steps)
+        self.order.forget(min(start for start, _, _ in self.saved) // steps)
         control = np.array([first, last, origin, first, 0])
         values: dict[str, Any] = {"control": control, "monitor": self.monitor}
         values.update((f"arg{i}", a) for i, a in enumerate([*self.carried, *self.fixed]))
-        values.update(
-            (f"captured{i}", np.ascontiguousarray(a))
-            for i, a in enumerate(self.loop.trace.captured)
-        )
+        values.update((f"captured{i}", native(a)) for i, a in enumerate(self.loop.captured))
         if self.setup.gathers:
             values["order"] = self.order.between(origin, -(-last // steps))
         losses = values["losses"] = np.zeros(last - first, self.loop.program.outputs[0].dtype)
@@ -343,10 +343,11 @@ def sorted_values(hyper: dict[str, float]) -> list[float]:
 
 
 def restored(array: NDArray[Any], leaf: Any) -> Any:
-    """The trained array in the leaf's shape; a float comes back as a float."""
+    """The trained array in the leaf's shape; a float or a NumPy scalar comes back as one."""
     if isinstance(leaf, float) and not isinstance(leaf, np.generic):
         return float(array[0])
-    return array.reshape(np.shape(leaf)) if np.ndim(leaf) else array.reshape(())[()]
+    whole = array.reshape(np.shape(leaf))
+    return whole if isinstance(leaf, np.ndarray) else whole[()]
 
 
 def not_finite(result: TrainResult, training: Training) -> TrainingError:

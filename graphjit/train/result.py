@@ -53,5 +53,5 @@ class TrainResult:
     @property
     def epoch_losses(self) -> NDArray[np.float64]:
         """The mean over the steps of each whole epoch; shape (epochs,)."""
-        whole = self.steps // self.steps_per_epoch
-        return self.losses[: whole * self.steps_per_epoch].reshape(whole, -1).mean(axis=1)
+        whole, length = self.steps // self.steps_per_epoch, self.steps_per_epoch
+        return self.losses[: whole * length].reshape(whole, length).mean(axis=1)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import optree
 
 from graphjit.codegen.build import compiled, launcher, runtime
 from graphjit.codegen.loops import Buffer, LoopProgram
@@ -22,6 +23,7 @@ from graphjit.ir.graph import Graph
 from graphjit.ir.symbol import Symbol
 from graphjit.passes.pipeline import PRIMAL, PROGRAM, run
 from graphjit.tracing.guards import Guards
+from graphjit.tracing.substitute import substituted
 from graphjit.tracing.trace import Traced, trace
 from graphjit.tracing.trees import flatten
 from graphjit.train.optimizers import Optimizer, apply_updates, is_float
@@ -57,16 +59,36 @@ def hyperparameters(optimizer: Optimizer) -> dict[str, float]:
 
 def step_function(setup: Setup) -> Callable[..., Any]:
     """One step as a NumPy function: batch, loss and gradient, update."""
-    gradient = value_and_grad(setup.loss)
 
     def step(params: Any, state: Any, hyper: dict[str, Any], data: Any, index: Any) -> Any:
         batch = data if index is None else tuple(pick(a, index) for a in data)
-        value, gradients = gradient(params, *batch)
+        loss = LossOfFloats(setup.loss, params)
+        value, slopes = value_and_grad(loss)(loss.trained, *batch)
+        gradients = loss.tree(slopes)
         optimizer = dataclasses.replace(setup.optimizer, **hyper)  # type: ignore[type-var]
         updates, after = optimizer.update(gradients, state, params)
         return value, apply_updates(params, updates), after
 
     return step
+
+
+class LossOfFloats:
+    """The loss as a function of the leaves that are trained; the others stay as they are."""
+
+    def __init__(self, loss: Callable[..., Any], params: Any) -> None:
+        self.__wrapped__, self.loss = loss, substituted(loss)
+        self.leaves, self.spec = flatten(params)
+        self.trained = [leaf for leaf in self.leaves if is_float(leaf)]
+
+    def __call__(self, trained: Any, *batch: Any) -> Any:
+        """The loss of the batch."""
+        return self.loss(self.tree(trained), *batch)
+
+    def tree(self, trained: Any) -> Any:
+        """The parameters' container with these in place of the trained leaves."""
+        values = iter(trained)
+        leaves = [next(values) if is_float(leaf) else leaf for leaf in self.leaves]
+        return optree.tree_unflatten(self.spec, leaves)
 
 
 def pick(array: Any, index: Symbol) -> Any:
@@ -86,10 +108,10 @@ class Loop:
     def __init__(self, setup: Setup) -> None:
         start = time.perf_counter()
         self.epoch, self.jit = setup.epoch, current().jit
-        self.guards = Guards(setup.loss)
         sizes = [setup.epoch.batch, *([setup.epoch.rest] if setup.epoch.rest else [])]
         traces = [traced_step(setup, size) for size in sizes]
-        self.trace = traces[0]
+        self.captured = traces[0].captured
+        self.guards = guards(setup, self.captured)
         self.graphs = [run(run(t.graph, PRIMAL), PROGRAM) for t in traces]
         programs: list[LoopProgram] = []
         for graph, traced in zip(self.graphs, traces, strict=True):
@@ -104,6 +126,10 @@ class Loop:
         self.order = loop_arguments(self.program)
         self.seconds = time.perf_counter() - start
 
+    def changed(self) -> str:
+        """What the trace relied on and is no longer so, or an empty string."""
+        return next(filter(None, (g.changed() for g in self.guards)), "")
+
     def arguments(self, values: dict[str, Any]) -> tuple[Any, ...]:
         """The tuple for ``entry``: given arrays by name, constants, fresh scratch for the rest."""
         constants = {b.name: np.ascontiguousarray(v) for b, v in self.program.constants}
@@ -112,6 +138,16 @@ class Loop:
             known[b.name] if b.name in known else np.zeros(b.shape or (1,), b.dtype)
             for b in self.order
         )
+
+
+def guards(setup: Setup, captured: Sequence[Any]) -> list[Guards]:
+    """Guards of what the loss, and a schedule of the optimizer, read beside their arguments."""
+    schedules = [v for v in vars(setup.optimizer).values() if callable(v)]
+    found = [Guards(function) for function in (setup.loss, *schedules)]
+    known = {id(a) for g in found for a in g.arrays.values()}
+    for guard in found:
+        guard.freeze(list(captured), computed=any(id(a) not in known for a in captured))
+    return found
 
 
 def traced_step(setup: Setup, size: int) -> Traced:
