@@ -1,10 +1,12 @@
 """Rules of algebra for maps, as ``simplify`` applies them.
 
 A rule is called with the place it is tried at and the operands, and returns what to use instead, or
-``None``. Three kinds of change are allowed, and every rule says which it makes:
+``None``. Four kinds of change are allowed, and every rule says which it makes:
 
 - *exact*: the same bits for every operand, infinities, NaN and signed zeros included;
 - *rounding*: another rounding of the same real number, NaN and infinite for the same operands;
+- *stable*: rounding, and finite where an intermediate overflowed or lost all its digits, as
+  log(1 + eˣ) does at x = 1000: the right value, and the derivative with it;
 - *backward*: exact but for the sign of a zero, or finite where the product of zero and infinity was
   NaN. Only nodes of the backward pass (``origin.adjoint``) change so: derivative rules multiply and
   add by habit, and nobody relies on the sign of a zero there.
@@ -127,28 +129,6 @@ def strong_times_number(_site: Site, a: Term, b: Term) -> Term | None:
     return None
 
 
-def logistic_times_exp(site: Site, a: Term, b: Term) -> Term | None:
-    """(c·σ(-x))·eˣ = c·σ(x): backward. The derivative of log(1 + eˣ), where eˣ overflows."""
-    if not site.backward:
-        return None
-    for product, e in either(a, b):
-        if e.op != "exp":
-            continue
-        if _is_logistic_of_negative(product, e[0]):
-            return site.make("expit", e[0])
-        if product.op in ("multiply", "strong_multiply"):
-            for c, s in either(*product):
-                if _is_logistic_of_negative(s, e[0]):
-                    return site.make(product.op, c, site.make("expit", e[0]))
-    return None
-
-
-def _is_logistic_of_negative(s: Term, x: Term) -> bool:
-    return s.op == "expit" and (
-        (s[0].op == "negative" and s[0][0] == x) or (x.op == "negative" and x[0] == s[0])
-    )
-
-
 # -- quotients ----------------------------------------------------------------------------------
 
 
@@ -187,6 +167,28 @@ def logistic(site: Site, one: Term, u: Term) -> Term | None:
         if c.number == 1 and e.op == "exp":
             return site.make("expit", -e[0])
     return None
+
+
+def one_less_logistic(site: Site, one: Term, s: Term) -> Term | None:
+    """1 - σ(x) = σ(-x): rounding, and no digits are lost where σ is close to 1."""
+    return site.make("expit", -s[0]) if one.number == 1 and s.op == "expit" else None
+
+
+def log_of_sum(site: Site, u: Term) -> Term | None:
+    """log(1 + eˣ) = logaddexp(0, x), log σ(x) = log_expit(x): stable."""
+    if u.op == "expit":
+        return site.make("log_expit", u[0])
+    if u.op != "add":
+        return None
+    for c, e in either(*u):
+        if c.number == 1 and e.op == "exp":
+            return site.make("logaddexp", site.full(0), e[0])
+    return None
+
+
+def log_of_one_more(site: Site, e: Term) -> Term | None:
+    """The same, written with np.log1p: stable."""
+    return site.make("logaddexp", site.full(0), e[0]) if e.op == "exp" else None
 
 
 def logistic_reciprocal(site: Site, u: Term) -> Term | None:
@@ -260,11 +262,13 @@ def hoist(site: Site, *operands: Term) -> Term | None:
 
 ALGEBRA: Rules = {
     "add": (add_zero, add_negative),
-    "subtract": (subtract_zero, subtract_from_zero, subtract_negative),
+    "subtract": (subtract_zero, subtract_from_zero, subtract_negative, one_less_logistic),
     "negative": (negate,),
     "positive": (itself,),
-    "multiply": (times_number, times_itself, logistic_times_exp),
-    "strong_multiply": (strong_times_number, logistic_times_exp),
+    "multiply": (times_number, times_itself),
+    "strong_multiply": (strong_times_number,),
+    "log": (log_of_sum,),
+    "log1p": (log_of_one_more,),
     "divide": (divide_by_number, divide_negatives, logistic),
     "reciprocal": (logistic_reciprocal,),
     "square": (of_even,),

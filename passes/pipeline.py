@@ -172,4 +172,4 @@ def run(graph: Graph, pipeline: Iterable[Step], hook: Hook | None = None) -> Gra
 # What a function's graph goes through before it is differentiated, so that derivatives are those
 # of the simplified function, and what every graph goes through before it is lowered.
 PRIMAL = parse_pipeline("prune,fold,simplify,merge,prune")
-PROGRAM = parse_pipeline("prune,fold,simplify,merge,fold,simplify,merge,prune,fuse")
+PROGRAM = parse_pipeline("prune,fold,simplify,merge,fold,simplify,merge,prune,order,fuse")

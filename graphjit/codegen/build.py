@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import linecache
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -121,6 +122,8 @@ def with_table(native: Callable[[int], None], pack: tuple[Any, ...]) -> None:
 
 def compiled(source: str, name: str) -> Callable[[Any], None]:
     """Execute the text as a module of its own, from a real file, so that a debugger shows it."""
+    if current().debug >= 3:
+        sys.stderr.write(source)
     path = folder() / f"program_{next(COUNTER)}.py"
     path.write_text(source)
     linecache.checkcache(str(path))

@@ -94,7 +94,8 @@ class Index:
 @dataclass(frozen=True, slots=True)
 class Check:
     """``value`` is ``index`` counted from the front of an axis of ``size``; outside it, the
-    program's status becomes ``code`` and the value 0."""
+    program's status becomes ``code`` and the value 0.
+    """
 
     value: Value
     index: Scalar

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from graphjit.codegen.loops import (
-    Address,
     Buffer,
     Constant,
     Fill,

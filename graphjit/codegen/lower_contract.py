@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-
+from graphjit.codegen.blas import find
 from graphjit.codegen.loops import (
     Address,
     Buffer,
@@ -77,7 +77,11 @@ class ContractLowering:
         self.m = "".join(c for c in self.result if c in self.first and c not in shared)
         self.n = "".join(c for c in self.result if c in self.second and c not in shared)
         self.k = "".join(c for c in self.first if c not in self.result)
-        if self.dtype.kind != "f" or self.volume(self.m + self.n + self.k) <= SMALL:
+        if (
+            self.dtype.kind != "f"
+            or find() is None
+            or self.volume(self.m + self.n + self.k) <= SMALL
+        ):
             return self._loops()
         return self._library() or self._copied()
 

@@ -191,7 +191,7 @@ def gemv(
     y: Any,
     incy: Any,
 ) -> Any:
-    """y = op(A) x, row-major."""
+    """Y = op(A) x, row-major."""
     i = types.intp
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:

@@ -60,7 +60,7 @@ def gemm(
 def gemv(
     transpose: bool, rows: int, columns: int, a: Any, lda: int, x: Any, incx: int, y: Any, incy: int
 ) -> None:
-    """y = op(A) x, row-major."""
+    """Y = op(A) x, row-major."""
     matrix = _matrix(a, rows, columns, lda)
     matrix = matrix.T if transpose else matrix
     m, n = matrix.shape

@@ -50,7 +50,7 @@ class Scalars:
         return self.op("select", condition, a, b)
 
     def strong_multiply(self, a: Scalar, b: Scalar) -> Scalar:
-        """a b, and 0 where either is 0, whatever the other."""
+        """A b, and 0 where either is 0, whatever the other."""
         dead = self.logical_or(self.equal(a, 0), self.equal(b, 0))
         return self.select(dead, 0, self.multiply(a, b))
 
@@ -202,7 +202,7 @@ class Scalars:
         return self.select(middle, near, far)
 
     def xlogy(self, a: Scalar, b: Scalar) -> Scalar:
-        """a log b, and 0 where a is 0 and b is a number."""
+        """A log b, and 0 where a is 0 and b is a number."""
         dead = self.logical_and(self.equal(a, 0), self.equal(b, b))
         return self.select(dead, 0, self.multiply(a, self.log(b)))
 

@@ -15,9 +15,9 @@ import optree
 from numpy.typing import NDArray
 
 from graphjit.codegen.render_loop import CONVERGED, DONE, NOT_FINITE, REASON, Epoch
-from graphjit.errors import IndexRangeError, ShapeError, TrainingError
-from graphjit.tracing.origin import user_line
+from graphjit.errors import DTypeError, IndexRangeError, ShapeError, TrainingError
 from graphjit.flags import current
+from graphjit.tracing.origin import user_line
 from graphjit.tracing.trees import NAMESPACE, flatten
 from graphjit.train.optimizers import Optimizer, Schedule, is_float, sgd
 from graphjit.train.result import Reason, TrainResult
@@ -119,6 +119,7 @@ def minimize(
     """
     loss = getattr(loss, "__wrapped__", loss)
     arrays = checked_data(data)
+    check_optimizer(optimizer)
     epoch = Epoch(len(arrays[0]), checked_batch(batch_size, arrays))
     state = optimizer.init(params) if state is None else state
     setup = Setup(loss, optimizer, params, state, arrays, epoch)
@@ -139,7 +140,7 @@ def checked_data(data: Any) -> tuple[NDArray[Any], ...]:
     Raises:
         ShapeError: there are none, or they differ in length.
     """
-    arrays = tuple(native(a) for a in (data if isinstance(data, tuple | list) else (data,)))
+    arrays = tuple(native(a) for a in (data if isinstance(data, tuple) else (data,)))
     shapes = tuple(a.shape for a in arrays)
     if not arrays or any(not a.ndim for a in arrays) or len({len(a) for a in arrays}) != 1:
         raise ShapeError(
@@ -158,6 +159,20 @@ def checked_data(data: Any) -> tuple[NDArray[Any], ...]:
     return arrays
 
 
+def check_optimizer(optimizer: Any) -> None:
+    """Refuse what has no ``init`` and ``update``.
+
+    Raises:
+        DTypeError: a learning rate was passed as the optimizer, say.
+    """
+    if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
+        raise DTypeError(
+            f"{optimizer!r} is no optimizer",
+            origin=user_line(),
+            hint="Pass train.sgd(0.1) or train.adam(), or a dataclass with init and update.",
+        )
+
+
 def native(value: Any) -> NDArray[Any]:
     """The array as programs read it: in C order, aligned, in native byte order."""
     array = np.asanyarray(value)
@@ -169,10 +184,15 @@ def checked_batch(batch_size: int | None, arrays: tuple[NDArray[Any], ...]) -> i
 
     Raises:
         ShapeError: the batch is empty, or larger than the data.
+        DTypeError: it is no int.
     """
     examples = len(arrays[0])
     if batch_size is None:
         return examples
+    if not isinstance(batch_size, int | np.integer):
+        raise DTypeError(
+            f"batch_size must be an int or None, not {batch_size!r}", origin=user_line()
+        )
     if not 1 <= batch_size <= examples:
         raise ShapeError(
             f"a batch of {batch_size} cannot be taken from {examples} examples",

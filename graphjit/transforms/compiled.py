@@ -7,12 +7,13 @@ import operator
 import re
 import sys
 import threading
+import time
 import types
 import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from graphjit.errors import RecompileWarning, TraceError
 from graphjit.ir.builder import Builder
@@ -24,7 +25,7 @@ from graphjit.tracing.static import Statics
 from graphjit.tracing.trace import active, trace_call
 from graphjit.tracing.trees import Arguments
 from graphjit.transforms.derive import Derived, Gradient, derive
-from graphjit.transforms.specialise import Specialisation, build_program
+from graphjit.transforms.specialise import Specialisation, build_program, optimised
 from graphjit.transforms.stats import Stats, changing_integer, reason_between
 
 PATIENCE = 8  # programs for one changing int before a warning
@@ -36,8 +37,9 @@ class Compiled:
 
     There is one program for each combination of dtypes, shapes, structure and static values. A
     program is built again when something that the function read while it was traced has
-    changed: a global or closure variable, a helper function, an attribute of ``self``. The
-    contents of captured arrays may change freely: arrays are inputs of the program.
+    changed: a global or closure variable, a helper function, an attribute of ``self``. Captured
+    arrays are inputs of the program, so what they hold may change; only where Python code could
+    have read their contents while tracing (small arrays) does a change build the program again.
 
     Called inside another traced function, it becomes part of that function's graph.
 
@@ -117,12 +119,14 @@ class Compiled:
             return known
 
     def _build(self, arguments: Arguments, reason: str) -> Specialisation:
+        started = time.perf_counter()
         derived = self._derive(arguments)
+        adjoint = time.perf_counter() - started - derived.traced.seconds
         # The name is written into the generated text, so only letters and digits are let through.
         name = re.sub(r"\W+", "_", self.__name__, flags=re.ASCII)
         labels = [arguments.names[i] for i in arguments.traced]
         program = build_program(derived.graph, name, labels)
-        seconds = {"trace": derived.traced.seconds, **program.timings}
+        seconds = {"trace": derived.traced.seconds, "adjoint": adjoint, **program.timings}
         if self._newest is not None:
             self._warn_of_integers(self._newest, arguments)
             reason = reason or reason_between(self._newest, arguments)
@@ -151,13 +155,25 @@ class Compiled:
             stage: ``traced`` is what the function wrote; ``adjoint`` has the backward pass
                 appended, unsimplified; ``fused`` is what runs, after all passes.
             **kwargs: As in a call.
+
+        Raises:
+            TraceError: there is no such stage.
         """
+        if stage not in get_args(Stage):
+            raise TraceError(
+                f"there is no stage {stage!r}",
+                origin=user_line(),
+                hint=f"The stages are {', '.join(get_args(Stage))}.",
+            )
         arguments = self._arguments(args, kwargs)
-        if stage == "fused":
-            return self._program(arguments).program.graph
         known = self._programs.get(arguments.key)
-        derived = known.derived if known and not known.stale() else self._derive(arguments)
-        return derived.traced.graph if stage == "traced" else derived.graph
+        fresh = known if known is not None and not known.stale() else None
+        derived = fresh.derived if fresh else self._derive(arguments)
+        if stage == "traced":
+            return derived.traced.graph
+        if stage == "adjoint":
+            return derived.graph
+        return fresh.program.graph if fresh else optimised(derived.graph)
 
     def source(self, *args: Any, **kwargs: Any) -> str:
         """The generated program for these arguments."""

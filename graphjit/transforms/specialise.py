@@ -32,6 +32,13 @@ def build_program(graph: Graph, name: str, labels: Sequence[str]) -> Program:
     return build(graph, name, labels)
 
 
+def optimised(graph: Graph) -> Graph:
+    """The graph after all passes, as it is compiled."""
+    from graphjit.passes.pipeline import PROGRAM, run  # loads networkx: 0.17 s
+
+    return run(graph, PROGRAM)
+
+
 class Specialisation:
     """A compiled program with what it needs at each call.
 

@@ -158,6 +158,15 @@ for tolerant in (np.fmax, np.fmin):
 
 # -- powers, exponentials, logarithms -----------------------------------------------------------
 
+
+def slope(partial: Any) -> Any:
+    """A slope that vanishes only at infinity is NaN there.
+
+    The value is infinite too, so there is no derivative; a zero would pass for independence.
+    """
+    return np.where(partial == 0, np.nan, partial)
+
+
 row(
     "sqrt",
     "map",
@@ -165,7 +174,7 @@ row(
     domain=POSITIVE,
     pole=True,
     branch=True,
-    partials=lambda y, x: (0.5 / y,),
+    partials=lambda y, x: (slope(0.5 / y),),
     latex=r"\sqrt{{{0}}}",
 )
 row(
@@ -175,7 +184,7 @@ row(
     domain=POSITIVE,
     pole=True,
     branch=True,
-    partials=lambda y, x: (1 / (3 * y * y),),
+    partials=lambda y, x: (slope(1 / (3 * y * y)),),
     latex=r"\sqrt[3]{{{0}}}",
 )
 row("exp", "map", numpy=np.exp, partials=lambda y, x: (y,), pole=True, latex=r"e^{{{0}}}")
@@ -194,7 +203,7 @@ row(
     numpy=np.log,
     domain=POSITIVE,
     pole=True,
-    partials=lambda y, x: (1 / x,),
+    partials=lambda y, x: (slope(1 / x),),
     latex=r"\log {0}",
 )
 row(
@@ -203,7 +212,7 @@ row(
     numpy=np.log2,
     domain=POSITIVE,
     pole=True,
-    partials=lambda y, x: (1 / (LN2 * x),),
+    partials=lambda y, x: (slope(1 / (LN2 * x)),),
     latex=r"\log_2 {0}",
 )
 row(
@@ -212,7 +221,7 @@ row(
     numpy=np.log10,
     domain=POSITIVE,
     pole=True,
-    partials=lambda y, x: (1 / (LN10 * x),),
+    partials=lambda y, x: (slope(1 / (LN10 * x)),),
     latex=r"\log_{{10}} {0}",
 )
 row(
@@ -221,7 +230,7 @@ row(
     numpy=np.log1p,
     domain=(-0.9, 3),
     pole=True,
-    partials=lambda y, x: (1 / (1 + x),),
+    partials=lambda y, x: (slope(1 / (1 + x)),),
     latex=r"\log\left(1 + {0}\right)",
 )
 
@@ -293,7 +302,7 @@ row(
     "arcsinh",
     "map",
     numpy=np.arcsinh,
-    partials=lambda y, x: (1 / np.hypot(1, x),),
+    partials=lambda y, x: (slope(1 / np.hypot(1, x)),),
     latex=r"\operatorname{{arsinh}} {0}",
 )
 row(
@@ -303,7 +312,7 @@ row(
     domain=(1.1, 4),
     pole=True,
     branch=True,
-    partials=lambda y, x: (1 / np.sqrt((x - 1) * (x + 1)),),
+    partials=lambda y, x: (slope(1 / np.sqrt((x - 1) * (x + 1))),),
     latex=r"\operatorname{{arcosh}} {0}",
 )
 row(
