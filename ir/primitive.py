@@ -30,6 +30,8 @@ class Primitive:
             cotangent times partial; a reduction's factor weighs each element. ``None``: flat.
         transpose: For operations linear in some operands: ``transpose(cotangent, *operands,
             **params)`` gives the cotangent of each operand (``None`` for the others).
+        jvp: For what is neither: ``jvp(tangents, result, *operands, **params)``, the tangent of the
+            result from those of all operands.
         vjp: For what is neither: ``vjp(cotangent, result, *operands, **params)``, the cotangent
             of each operand.
         scalar: ``scalar(k, *operands, **params)`` in the loop IR's scalar operations; by default
@@ -48,6 +50,7 @@ class Primitive:
     ufunc: Any = None
     partials: Rule | None = None
     transpose: Rule | None = None
+    jvp: Rule | None = None
     vjp: Rule | None = None
     scalar: Rule | None = None
     latex: str = ""

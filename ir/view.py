@@ -119,4 +119,5 @@ def merge_axes(shape: tuple[int, ...], maps: list[tuple[int, ...]]) -> list[list
 
 
 def run_length(shape: tuple[int, ...], run: list[int]) -> int:
+    """How many elements a run of axes has."""
     return math.prod(shape[a] for a in run)

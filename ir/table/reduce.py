@@ -114,10 +114,17 @@ def recurrence_vjp(ct: Any, h: Any, a: Any, b: Any, axis: int, reverse: bool) ->
     return down * shifted(h, axis, by), down
 
 
+def recurrence_jvp(tangents: Any, h: Any, a: Any, b: Any, axis: int, reverse: bool) -> Any:
+    """The same recurrence, driven by what the tangents add in each place."""
+    da, db = tangents
+    drive = da * shifted(h, axis, -1 if reverse else 1) + db
+    return apply_row("recurrence", a, drive, axis=axis, reverse=reverse)
+
+
 def cumsum_transpose(ct: Any, x: Any, axis: int, reverse: bool) -> tuple[Any]:
     """The running sum from the other end."""
     return (apply_row("cumsum", ct, axis=axis, reverse=not reverse),)
 
 
 row("cumsum", "scan", numpy=cumsum, transpose=cumsum_transpose)
-row("recurrence", "scan", numpy=recurrence, vjp=recurrence_vjp)
+row("recurrence", "scan", numpy=recurrence, jvp=recurrence_jvp, vjp=recurrence_vjp)
