@@ -10,10 +10,14 @@ class SourceLine(Protocol):
     """What an error needs to know of a place in the user's source."""
 
     @property
-    def file(self) -> str: ...
+    def file(self) -> str:
+        """The path of the file."""
+        ...
 
     @property
-    def line(self) -> int: ...
+    def line(self) -> int:
+        """The number of the line, from 1."""
+        ...
 
 
 class GraphJITError(Exception):

@@ -96,7 +96,17 @@ class Builder:
     def emit_call(self, op: str, inputs: Sequence[int], body: Graph, **params: Any) -> list[int]:
         """Add a node that carries a body graph, and one ``item`` for each of its results."""
         results = body.avals(body.outputs)
-        ident = self._add(op, tuple(inputs), results[0], {"body": body, **params}, None, results)
+        return self._items(op, tuple(inputs), results, {"body": body, **params})
+
+    def emit_control(self, op: str, inputs: Sequence[int], **params: Any) -> list[int]:
+        """Add control flow, and one ``item`` for each of the results that its row gives it."""
+        results: Any = TABLE[op].aval(*(self.nodes[i].aval for i in inputs), **params)
+        return self._items(op, tuple(inputs), results, params)
+
+    def _items(
+        self, op: str, inputs: tuple[int, ...], results: tuple[Aval, ...], params: dict[str, Any]
+    ) -> list[int]:
+        ident = self._add(op, inputs, results[0], params, None, results)
         return [
             self._add("item", (ident,), aval, {"index": index}, self.nodes[ident].origin)
             for index, aval in enumerate(results)

@@ -182,7 +182,7 @@ CHECKS: dict[str, Callable[[Avals, Params], Iterator[str]]] = {
     "argmax": _one_axis,
     "argmin": _one_axis,
     "reduce": _reduce,
-    "scan": _scan,
+    "running": _scan,
     "contract": _contract,
     "index": _index,
     "scatter_add": _scatter_add,

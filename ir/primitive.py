@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from graphjit.ir.aval import Aval
 
-Kind = Literal["map", "reduce", "scan", "layout", "contract", "index", "source", "call"]
+Kind = Literal["map", "reduce", "running", "layout", "contract", "index", "source", "call", "control"]
 Rule = Callable[..., Any]
 
 
@@ -19,9 +19,9 @@ class Primitive:
     Attributes:
         name: The operation's name in the graph, NumPy's own where it has one.
         kind: All that fusion and lowering know of it: ``map`` (elementwise on operands of one
-            shape), ``reduce`` (over ``axes``), ``scan`` (along ``axis``), ``layout`` (moves
+            shape), ``reduce`` (over ``axes``), ``running`` (along ``axis``), ``layout`` (moves
             elements), ``contract`` (sums of products), ``index`` (data-dependent addresses),
-            ``source`` (no operands), ``call`` (a body graph).
+            ``source`` (no operands), ``call`` (a body graph), ``control`` (graphs to run).
         numpy: The meaning, on arrays: ``numpy(*operands, **params)``.
         aval: ``aval(*operand_avals, **params) -> Aval``.
         ufunc: The NumPy ufunc that traces to this row, where there is one.

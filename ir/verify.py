@@ -156,7 +156,7 @@ def _aval_faults(graph: Graph, node: Node) -> Iterator[str]:
         yield from _input_faults(node)
     elif node.op == "item":
         yield from _item_faults(graph, node)
-    elif node.bodies:
+    elif "body" in node.params:
         yield from _body_faults(node, operands)
     else:
         yield from _rule_faults(node, operands)
@@ -199,9 +199,10 @@ def _item_faults(graph: Graph, node: Node) -> Iterator[str]:
 
 def _body_faults(node: Node, operands: tuple[Aval, ...]) -> Iterator[str]:
     """What is wrong between a node and the graph that it carries as ``body``."""
-    body = node.params.get("body")
+    body = node.params["body"]
     if not isinstance(body, Graph):
-        return  # the rules of several bodies are those of their operation
+        yield "has a body that is no graph"
+        return
     size = len(body)
     if not all(_in_range(ident, size) for ident in (*body.inputs, *body.outputs)):
         return  # is said of the body itself

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -79,23 +80,30 @@ def _reshape(view: View, shape: tuple[int, ...]) -> View | None:
     strides, axis = [0] * len(shape), 0
     pending = [a for a, n in enumerate(shape) if n != 1]
     while pending:
-        run, size, have, first = [], 1, 1, axis
-        while True:
-            if have <= size and axis < len(old.shape) and (have < size or not run):
-                have *= old.shape[axis]
-                axis += 1
-            elif pending and size < have:
-                run.append(pending.pop(0))
-                size *= shape[run[-1]]
-            if size == have and run:
-                break
-        if not _evenly(old, first, axis):
+        taken, count = _equal_runs(old.shape[axis:], [shape[a] for a in pending])
+        if not _evenly(old, axis, axis + taken):
             return None
+        axis += taken
         step = old.strides[axis - 1]
-        for a in reversed(run):
+        for a in reversed(pending[:count]):
             strides[a] = step
             step *= shape[a]
+        pending = pending[count:]
     return View(shape, tuple(strides), view.offset)
+
+
+def _equal_runs(old: Sequence[int], new: Sequence[int]) -> tuple[int, int]:
+    """How many leading extents of each make the least equal products; none is 1."""
+    have, size = old[0], new[0]
+    taken, count = 1, 1
+    while have != size:
+        if have < size:
+            have *= old[taken]
+            taken += 1
+        else:
+            size *= new[count]
+            count += 1
+    return taken, count
 
 
 def _evenly(view: View, first: int, last: int) -> bool:

@@ -113,6 +113,7 @@ class Backward:
                 self.steep.add(operand)
 
     def zeros(self, source: int) -> Symbol:
+        """The cotangent of a source that the outputs do not depend on."""
         aval = self.graph.nodes[source].aval
         zero = self.builder.constant(0, aval.dtype)
         return Symbol(self.builder, self.builder.broadcast_to(zero, aval.shape))

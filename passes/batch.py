@@ -81,6 +81,7 @@ class Batching:
         return self.builder.broadcast_to(place, (self.size, *self.graph.nodes[ident].aval.shape))
 
     def emit(self, op: str, *inputs: int, **params: Any) -> int:
+        """Append a node to the batched graph."""
         return self.builder.emit(op, *inputs, **params)
 
 
@@ -175,7 +176,7 @@ def moved_first(b: Batching, place: int, axis: int) -> int:
 KINDS: dict[str, Callable[[Batching, Node], int]] = {
     "map": batch_map,
     "reduce": batch_axes,
-    "scan": batch_axes,
+    "running": batch_axes,
     "layout": batch_layout,
     "contract": batch_contract,
 }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
+from graphjit.errors import CompileError
 from graphjit.ir.builder import Builder
 from graphjit.ir.graph import Graph, Node
 from graphjit.passes.group import FREE, Group, Place, Placement, fusible, space_of
@@ -37,6 +38,7 @@ class Grouping:
         self.ancestors: list[int] = []  # bit sets over units, transitive
 
     def run(self) -> tuple[Placement, list[Group | int], dict[int, int], list[int]]:
+        """The views, the units, the unit of each node, and what each unit depends on."""
         for node in self.graph.nodes:
             if node.op == "input" or self.is_free(node):
                 continue
@@ -72,7 +74,8 @@ class Grouping:
                 return
         group = Group(space_of(self.graph, node))
         place = self.placement.fit(node, group)
-        assert place is not None, node
+        if place is None:
+            raise CompileError(f"{node.op} fits no loop nest", origin=node.origin)
         group.add(node.id, place)
         self.new_unit(node, group)
 
@@ -85,24 +88,23 @@ class Grouping:
         """Join two groups that the node reads into one, where it then fits."""
         groups = sorted(p for p in parents if isinstance(self.units[p], Group))
         for first, second in pairwise(groups):
-            one, two = self.units[first], self.units[second]
-            assert isinstance(one, Group), one
-            assert isinstance(two, Group), two
-            if self.path(first, second) or self.path(second, first):
-                continue
-            group = merged(self.placement, one, two)
+            group = self.common(first, second)
             if group is not None and self.placement.fit(node, group) is not None:
                 self.absorb(first, second, group)
+
+    def common(self, first: int, second: int) -> Group | None:
+        """One group of both units, if they can share their loops and nothing stands between."""
+        one, two = self.units[first], self.units[second]
+        if not (isinstance(one, Group) and isinstance(two, Group)):
+            return None
+        if self.path(first, second) or self.path(second, first):
+            return None
+        return merged(self.placement, one, two)
 
     def path(self, first: int, second: int) -> bool:
         """Whether the second unit depends on the first by way of another."""
         between = self.ancestors[second] & ~(1 << first)
-        while between:
-            low = between & -between
-            if self.ancestors[low.bit_length() - 1] >> first & 1:
-                return True
-            between ^= low
-        return False
+        return any(self.ancestors[unit] >> first & 1 for unit in units_in(between))
 
     def absorb(self, first: int, second: int, group: Group) -> None:
         """Make ``first`` the merged group of both; ``second`` stays as a group of nothing."""
@@ -125,6 +127,7 @@ class Grouping:
         return group, place
 
     def new_unit(self, node: Node, unit: Group | int) -> None:
+        """Begin a unit with the node."""
         self.unit_of[node.id] = len(self.units)
         self.units.append(unit)
         self.ancestors.append(0)
@@ -153,6 +156,14 @@ class Grouping:
                 self.ancestors[other] |= self.ancestors[index]
 
 
+def units_in(mask: int) -> Iterator[int]:
+    """The units in a bit set, in order."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
+
+
 class Rebuilder:
     """Writes the grouped graph: units in topological order, groups as ``fused`` nodes."""
 
@@ -171,6 +182,7 @@ class Rebuilder:
         self.outside = self.used_outside()
 
     def run(self) -> Graph:
+        """The grouped graph."""
         for ident in self.graph.inputs:
             node = self.graph.nodes[ident]
             self.place[ident] = self.builder.input(node.aval, node.origin)
@@ -190,10 +202,8 @@ class Rebuilder:
         direct: list[list[int]] = [[] for _ in self.units]
         waiting = [mask.bit_count() for mask in self.ancestors]
         for index, mask in enumerate(self.ancestors):
-            while mask:
-                low = mask & -mask
-                direct[low.bit_length() - 1].append(index)
-                mask ^= low
+            for unit in units_in(mask):
+                direct[unit].append(index)
         ready = [i for i, count in enumerate(waiting) if not count]
         heapq.heapify(ready)
         while ready:

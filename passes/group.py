@@ -42,6 +42,7 @@ class Group:
     folds: dict[int, int] = field(default_factory=dict)
 
     def add(self, ident: int, place: Place) -> None:
+        """Take a node in."""
         self.roles[ident] = place.role
         if place.role == "fold":
             self.folds[ident] = place.rows or 0
@@ -80,6 +81,7 @@ class Place:
 
 
 def squeeze(shape: Shape) -> Shape:
+    """The shape without axes of length 1."""
     return tuple(n for n in shape if n != 1)
 
 

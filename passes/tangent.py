@@ -52,7 +52,7 @@ def tangent(graph: Graph, wrt: Sequence[int]) -> Graph:
     forward.run({node.id: d for node, d in zip(seeds, directions, strict=True)})
     floats = [i for i in graph.outputs if graph.nodes[i].aval.inexact]
     outputs = [forward.place[i] for i in graph.outputs]
-    return builder.graph([*outputs, *(forward.tangent(i).id for i in floats)])
+    return builder.graph([*outputs, *(forward.filled(i).id for i in floats)])
 
 
 class Forward:
@@ -85,7 +85,7 @@ class Forward:
         if primitive.kind == "contract":
             result = bilinear(node, operands, tangents)
         elif primitive.transpose is not None:
-            result = self.linear(node, tangents)
+            result = self.linear(node)
         elif primitive.jvp is not None:
             filled = [self.filled(i) for i in node.inputs]
             result = primitive.jvp(filled, self.primal(node.id), *operands, **node.params)
@@ -94,7 +94,7 @@ class Forward:
         if result is not None:
             self.tangents[node.id] = result
 
-    def linear(self, node: Node, tangents: Sequence[Symbol | None]) -> Symbol:
+    def linear(self, node: Node) -> Any:
         """The operation itself, on the tangents; indices and conditions stay as they are."""
         floats = [self.graph.nodes[i].aval.inexact for i in node.inputs]
         operands = [
@@ -112,9 +112,10 @@ class Forward:
                 return None
             raise MissingRule(f"{node.op} has no derivative", origin=node.origin)
         partials = primitive.partials(self.primal(node.id), *operands, **node.params)
-        strong = primitive.pole
         products = [
-            times(t, p, strong=strong) for t, p in zip(tangents, partials, strict=True) if t is not None
+            times(t, p, strong=primitive.pole)
+            for t, p in zip(tangents, partials, strict=True)
+            if t is not None
         ]
         total = added([p for p in products if p is not None])
         if total is not None and primitive.kind == "reduce":
@@ -122,14 +123,11 @@ class Forward:
         return total
 
     def primal(self, ident: int) -> Symbol:
+        """The value itself."""
         return Symbol(self.builder, self.place[ident])
 
-    def tangent(self, ident: int) -> Symbol:
-        """The tangent, or zeros."""
-        return self.tangents[ident] if ident in self.tangents else self.filled(ident)
-
     def filled(self, ident: int) -> Symbol:
-        """The tangent of an operand, as zeros where it has none."""
+        """The tangent, as zeros where there is none."""
         if ident in self.tangents:
             return self.tangents[ident]
         aval = self.graph.nodes[ident].aval

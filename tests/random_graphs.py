@@ -20,7 +20,7 @@ from random_pool import BOOL, F32, F64, I32, I64, JUMPS, SHAPES, Bounds, Pool, v
 
 LARGE = 20.0  # values beyond are brought back before anything else reads them
 
-KINDS = {"map": 60, "reduce": 10, "layout": 14, "contract": 6, "index": 6, "scan": 4}
+KINDS = {"map": 60, "reduce": 10, "layout": 14, "contract": 6, "index": 6, "running": 4}
 TAKES = {
     "copysign": ((-3, 3), (0.5, 3)),
     "left_shift": ((-3, 3), (0, 3)),

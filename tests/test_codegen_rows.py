@@ -447,3 +447,16 @@ def test_arguments_conform_whatever_they_were() -> None:
     (found,) = conforming([x])
     assert found.flags.c_contiguous
     np.testing.assert_array_equal(found, x)
+
+
+@BOTH
+def test_tables_that_are_constants_or_counts_are_looked_up(jit: bool) -> None:
+    index = np.array([2, 0, 1, 2])
+    builder = Builder()
+    place = builder.input(aval_of(index))
+    table = builder.constant(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+    count = builder.emit("iota", shape=(3, 2), axis=0, dtype=np.dtype(np.int32))
+    other = builder.emit("slice", count, start=(2, 0), step=(-1, 1), sizes=(3, 2))
+    picked = [builder.emit("gather", x, place, axes=(0,)) for x in (table, count, other)]
+    graph = builder.graph([builder.emit("add", x, x) for x in picked])
+    close(evaluate(graph, index), ran(graph, [index], jit=jit), "table")

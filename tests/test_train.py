@@ -237,8 +237,12 @@ def test_parameters_come_back_in_their_containers() -> None:
     params = {"weights": weights, "scale": 1.5, "list": [0.5, "name", None], "degree": 2,
               "scalar": np.float64(2.0)}  # fmt: skip
     before = optree.tree_map(np.copy, params, namespace=NAMESPACE)
-    with override(jit=False):
-        gradient = graphjit.value_and_grad(loss)
+
+    def of_floats(w: Any, b: Any, scale: Any, first: Any, scalar: Any) -> Any:
+        p = {"weights": Weights(w, b), "scale": scale, "list": [first], "degree": 2, "scalar": scalar}
+        return loss(p, x, y)
+
+    gradient = graphjit.grad(of_floats, argnums=(0, 1, 2, 3, 4))
     result = train.gradient_descent(loss, params, (x, y), 0.01, steps=7)
     found = result.params
     assert isinstance(found["weights"], Weights)
@@ -249,15 +253,11 @@ def test_parameters_come_back_in_their_containers() -> None:
     assert found["degree"] == 2
     assert type(found["degree"]) is int
     assert found["list"][1:] == ["name", None]
-    here = {"w": weights.w, "b": weights.b, "s": 1.5, "l": 0.5, "c": np.float64(2.0)}
+    here = [weights.w, weights.b, 1.5, 0.5, np.float64(2.0)]
     for _ in range(7):
-        p = {**params, "weights": Weights(here["w"], here["b"]), "scale": float(here["s"]),
-             "list": [float(here["l"]), "name", None], "scalar": here["c"]}  # fmt: skip
-        _, g = gradient(p, x, y)
-        slopes = [g["weights"].w, g["weights"].b, g["scale"], g["list"][0], g["scalar"]]
-        here = {k: v - 0.01 * s for (k, v), s in zip(here.items(), slopes, strict=True)}
-    assert_trees_close([here[k] for k in "wbslc"], [found["weights"].w, found["weights"].b,
-        found["scale"], found["list"][0], found["scalar"]])  # fmt: skip
+        here = [v - 0.01 * slope for v, slope in zip(here, gradient(*here), strict=True)]
+    trained = [*found["weights"], found["scale"], found["list"][0], found["scalar"]]
+    assert_trees_close(here, trained)
     for a, b in zip(optree.tree_leaves(before), optree.tree_leaves(params), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -313,7 +313,7 @@ def test_data_of_any_layout_train_the_same(jit: bool) -> None:
     with override(jit=jit):
         plain = train.minibatch_sgd(line, (w, b), (x, y), 0.1, batch_size=5, epochs=2)
         for data in ((np.asfortranarray(x), y), (wide[::2, ::2], y), (x[::-1][::-1], y[::-1][::-1]),
-                     swapped, (unaligned, y), [x.tolist(), y.tolist()]):  # fmt: skip
+                     swapped, (unaligned, y), (x.tolist(), y.tolist())):  # fmt: skip
             found = train.minibatch_sgd(line, (w, b), data, 0.1, batch_size=5, epochs=2)
             np.testing.assert_array_equal(found.params[0], plain.params[0])
         foreign = train.minibatch_sgd(line, (w.astype(">f8"), b), (x, y), 0.1, batch_size=5, epochs=2)

@@ -80,6 +80,7 @@ class Program:
         return [out if out.shape else out[()] for out in outputs]
 
     def out_of_range(self, code: int) -> IndexRangeError:
+        """The error that a status code stands for."""
         origin, size = self.loops.checks[code - 1]
         return IndexRangeError(
             f"an index is out of bounds for an axis of size {size}", origin=origin,
@@ -108,9 +109,15 @@ def launcher(entry: Any, *, jit: bool) -> Callable[[tuple[Any, ...]], None]:
     from graphjit.codegen.runtime_numba import direct  # imports Numba
 
     native = entry.overloads[entry.signatures[0]].entry_point
-    if not direct():
-        return lambda pack, kept=entry: with_table(native, pack)
-    return lambda pack, kept=entry: native(id(pack))  # the dispatcher owns the machine code
+
+    # The dispatcher owns the machine code, so whoever can launch it keeps the dispatcher.
+    def launch(pack: tuple[Any, ...], _owner: Any = entry) -> None:
+        native(id(pack))
+
+    def launch_on_table(pack: tuple[Any, ...], _owner: Any = entry) -> None:
+        with_table(native, pack)
+
+    return launch if direct() else launch_on_table
 
 
 def with_table(native: Callable[[int], None], pack: tuple[Any, ...]) -> None:

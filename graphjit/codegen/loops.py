@@ -76,6 +76,8 @@ class Let:
 
 @dataclass(frozen=True, slots=True)
 class Load:
+    """``value`` is the element at ``address``."""
+
     value: Value
     address: Address
     origin: Origin | None = None
@@ -93,8 +95,9 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """``value`` is ``index`` counted from the front of an axis of ``size``; outside it, the
-    program's status becomes ``code`` and the value 0.
+    """``value`` is ``index`` counted from the front of an axis of ``size``.
+
+    Outside the axis the program's status becomes ``code`` and the value 0.
     """
 
     value: Value

@@ -353,10 +353,17 @@ class FusedLowering:
         self.nest.put(check, index.depth, self.phase)
         return value
 
+    def _table(self, base: int) -> Buffer:
+        """The buffer that indices look up; where it is known, a constant."""
+        node = self.body.nodes[base]
+        if node.op == "iota":
+            return self.constant(np.arange(node.aval.shape[node.params["axis"]], dtype=node.aval.dtype))
+        return self.constant(node.params["value"]) if node.op == "constant" else self.buffers[base]
+
     def _gather(self, node: Node) -> Scalar:
         base, rest = self._rest(node)
         terms = self._index_terms(node)
-        place = address(self.buffers[base], rest, self.axes, self.rows)
+        place = address(self._table(base), rest, self.axes, self.rows)
         depth = max((self._value(i, self._view(node, i)).depth for i in node.inputs[1:]), default=0)
         return self._load(
             Address(place.buffer, place.offset, place.terms + terms), node.aval.dtype, depth

@@ -34,6 +34,7 @@ class Axes:
 
     @property
     def extents(self) -> list[int]:
+        """How often each loop runs."""
         return [run_length(self.space, run) for run in self.runs]
 
     def terms(self, strides: tuple[int, ...]) -> tuple[tuple[str, int], ...]:

@@ -25,14 +25,17 @@ class Epoch:
 
     @property
     def full(self) -> int:
+        """How many batches are whole."""
         return self.examples // self.batch
 
     @property
     def rest(self) -> int:
+        """The examples in the last, smaller batch; 0 where there is none."""
         return self.examples % self.batch
 
     @property
     def steps(self) -> int:
+        """How many batches an epoch has."""
         return self.full + (self.rest > 0)
 
 
@@ -77,11 +80,13 @@ class LoopWriter(Writer):
     """Writes the loop around the kernels of its step programs."""
 
     def buffers(self) -> list[Buffer]:
+        """What the loop takes, in order."""
         return loop_arguments(self.program)
 
     def loop(
         self, full: LoopProgram, rest: LoopProgram | None, epoch: Epoch, title: str, runtime: str
     ) -> str:
+        """The whole text."""
         self.header(title, runtime)
         self.lines.append("")
         self.put(1, "for step in range(control[0], control[1]):")
@@ -103,6 +108,7 @@ class LoopWriter(Writer):
         return "\n".join(self.lines) + "\n"
 
     def kernels(self, program: LoopProgram, depth: int) -> None:
+        """The kernels of one step."""
         for number, kernel in enumerate(program.kernels):
             self.kernel(number, kernel, depth)
         self.lines.append("")

@@ -36,6 +36,7 @@ OPTIONS: dict[str, Any] = {
 
 
 def word(address: int) -> int:
+    """The machine word at an address."""
     return ctypes.c_size_t.from_address(address).value
 
 
@@ -58,7 +59,7 @@ def direct() -> bool:
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile for one address."""
-    return numba.njit(types.void(types.intp), **OPTIONS)(function)  # type: ignore[no-any-return]
+    return numba.njit(types.void(types.intp), **OPTIONS)(function)
 
 
 def _pointer_reader(short: str, *, scalar: bool) -> Any:
@@ -200,7 +201,8 @@ def gemv(
         one, zero = ir.Constant(real, 1.0), ir.Constant(real, 0.0)
         return _routine(
             context, builder, _letter(signature.args[3]) + "gemv",
-            [ir.Constant(ENUM, ROW_MAJOR), _flag(builder, t), rows, columns, one, a, lda, x, incx, zero, y, incy],
+            [ir.Constant(ENUM, ROW_MAJOR), _flag(builder, t), rows, columns, one, a, lda, x, incx, zero,
+             y, incy],
         )  # fmt: skip
 
     return types.void(types.boolean, i, i, a, i, x, i, y, i), generate

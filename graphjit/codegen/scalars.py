@@ -35,9 +35,11 @@ class Scalars:
         return self._let(op, scalars, dtype or (np.dtype(bool) if op in BOOLEAN else kind))
 
     def cast(self, x: Scalar, dtype: Any) -> Scalar:
+        """The value in another dtype; no statement where it has it already."""
         return x if x.dtype == dtype else self.op("cast", x, dtype=np.dtype(dtype))
 
     def negative(self, x: Scalar) -> Scalar:
+        """-x; ``absolute`` looks through it."""
         result = self.op("negative", x)
         self._negated[result] = x
         return result
@@ -47,6 +49,7 @@ class Scalars:
         return self.op("absolute", self._negated.get(x, x))
 
     def select(self, condition: Scalar, a: Any, b: Any) -> Scalar:
+        """A where the condition holds, else b."""
         return self.op("select", condition, a, b)
 
     def strong_multiply(self, a: Scalar, b: Scalar) -> Scalar:
@@ -141,7 +144,7 @@ class Scalars:
         return self.op("logical_not", self._truth(x))
 
     def _truth(self, x: Scalar) -> Scalar:
-        return x if x.dtype == bool else self.not_equal(x, 0)
+        return x if x.dtype == np.bool_ else self.not_equal(x, 0)
 
     def add(self, a: Any, b: Any) -> Scalar:
         """The sum; of truth values the logical one."""
@@ -208,4 +211,4 @@ class Scalars:
 
 
 def _truths(*operands: Any) -> bool:
-    return all(getattr(o, "dtype", None) == bool for o in operands)
+    return all(getattr(o, "dtype", None) == np.bool_ for o in operands)

@@ -117,7 +117,8 @@ class View(dict[str, Any]):
     def __init__(self, function: types.FunctionType, known: Known) -> None:
         found = function.__globals__
         super().__init__({name: found[name] for name in found if name.startswith("__")})
-        self["__builtins__"] = function.__builtins__
+        untyped: Any = function  # mypy's cache forgets the attribute __builtins__
+        self["__builtins__"] = untyped.__builtins__
         self.function, self.known = function, known
 
     def __getitem__(self, name: str) -> Any:

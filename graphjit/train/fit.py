@@ -207,7 +207,9 @@ def loop_for(setup: Setup) -> tuple[Loop, bool]:
     """The compiled loop for this setup, and whether it was compiled just now."""
     leaves, spec = flatten((setup.params, setup.state, setup.data))
     forms = tuple(
-        (np.shape(v), np.asarray(v).dtype) if is_float(v) or isinstance(v, np.ndarray) else v
+        (type(v), np.shape(v), np.asarray(v).dtype)
+        if is_float(v) or isinstance(v, np.ndarray)
+        else v
         for v in leaves
     )
     fields = tuple(

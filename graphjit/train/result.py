@@ -48,10 +48,12 @@ class TrainResult:
 
     @property
     def converged(self) -> bool:
+        """Whether the loss settled within the tolerance."""
         return self.reason == "converged"
 
     @property
     def epoch_losses(self) -> NDArray[np.float64]:
         """The mean over the steps of each whole epoch; shape (epochs,)."""
         whole, length = self.steps // self.steps_per_epoch, self.steps_per_epoch
-        return self.losses[: whole * length].reshape(whole, length).mean(axis=1)
+        means: NDArray[np.float64] = self.losses[: whole * length].reshape(whole, length).mean(axis=1)
+        return means

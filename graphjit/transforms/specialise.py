@@ -74,12 +74,8 @@ class Specialisation:
         """The traced leaves of the arguments, if the program can read them as they are."""
         if not self.quick:
             return None
-        leaves: Sequence[Any] = args
-        if not self.plain:
-            leaves, spec = optree.tree_flatten((args, {}), namespace=NAMESPACE)
-            if spec != self.spec:
-                return None
-        if len(leaves) != len(self.expected):
+        leaves = args if self.plain else self._flat(args)
+        if leaves is None or len(leaves) != len(self.expected):
             return None
         for leaf, (kind, shape, form) in zip(leaves, self.expected, strict=True):
             if type(leaf) is not kind:
@@ -90,6 +86,12 @@ class Specialisation:
             elif kind is not float and leaf != form:
                 return None
         return leaves if len(self.traced) == len(leaves) else [leaves[i] for i in self.traced]
+
+    def _flat(self, args: tuple[Any, ...]) -> Sequence[Any] | None:
+        """The leaves of the arguments, if they have the structure of those traced."""
+        tree: Any = (args, {})
+        leaves, spec = optree.tree_flatten(tree, namespace=NAMESPACE)
+        return leaves if spec == self.spec else None
 
     def stale(self) -> str:
         """Why the program no longer says what the function would, or an empty string."""
@@ -119,7 +121,7 @@ class Specialisation:
         return self.result(values)
 
 
-def expectation(leaf: Any, kind: Any) -> tuple[type, Any, Any]:
+def expectation(leaf: Any, kind: Any) -> tuple[Any, Any, Any]:
     """Type, shape and dtype of a leaf that the quick way takes; for a static one its value."""
     if not isinstance(kind, Leaf):
         quick = type(leaf) in (int, bool, str)

@@ -1,5 +1,5 @@
 """The primitive table: one row an operation."""
 
-from graphjit.ir.table import contract, elementwise, index, layout, reduce, source, special
+from graphjit.ir.table import contract, control, elementwise, index, layout, reduce, source, special
 
-__all__ = ["contract", "elementwise", "index", "layout", "reduce", "source", "special"]
+__all__ = ["contract", "control", "elementwise", "index", "layout", "reduce", "source", "special"]

@@ -236,7 +236,7 @@ row(
 
 
 def gap(a: Any, b: Any) -> Any:
-    """a - b, and 0 where both are the same infinity (elsewhere its derivative must be 1)."""
+    """The gap a - b, but 0 between equal infinities (its derivative must be 1 elsewhere)."""
     return np.where((a == b) & np.isinf(a), 0, a - b)
 
 

@@ -126,5 +126,5 @@ def cumsum_transpose(ct: Any, x: Any, axis: int, reverse: bool) -> tuple[Any]:
     return (apply_row("cumsum", ct, axis=axis, reverse=not reverse),)
 
 
-row("cumsum", "scan", numpy=cumsum, transpose=cumsum_transpose)
-row("recurrence", "scan", numpy=recurrence, jvp=recurrence_jvp, vjp=recurrence_vjp)
+row("cumsum", "running", numpy=cumsum, transpose=cumsum_transpose)
+row("recurrence", "running", numpy=recurrence, jvp=recurrence_jvp, vjp=recurrence_vjp)
