@@ -65,7 +65,8 @@ def main(words: list[str]) -> None:
         gc.collect()
         results.append(measure(case))
         print("  ".join(row(results[-1])), file=sys.stderr, flush=True)
-    for kind in KINDS:
+    measured = {result["kind"] for result in results}
+    for kind in filter(measured.__contains__, KINDS):
         print(show(kind, results) + "\n")
     if not words:
         harness.save("step_time", results)

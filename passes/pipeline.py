@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from graphjit.errors import GraphJITError
 from graphjit.flags import current
@@ -27,9 +27,35 @@ from graphjit.passes.simplify import simplify
 
 Pass = Callable[[Graph], Graph]
 
+
+
+def nested(graph: Graph) -> Graph:
+    """Run the whole pipeline on the graphs that control flow carries.
+
+    Safe, because each pass is: a carried graph keeps its inputs, its outputs and its meaning.
+    """
+    if not any(node.bodies for node in graph.nodes):
+        return graph
+    nodes = tuple(replace(n, params=inner(n.params)) if n.bodies else n for n in graph.nodes)
+    return Graph(nodes, graph.inputs, graph.outputs)
+
+
+def inner(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters with every graph among them optimised."""
+    done: dict[str, Any] = {}
+    for name, value in params.items():
+        if isinstance(value, Graph):
+            done[name] = run(value, PROGRAM)
+        elif isinstance(value, tuple) and value and isinstance(value[0], Graph):
+            done[name] = tuple(run(g, PROGRAM) for g in value)
+        else:
+            done[name] = value
+    return done
+
+
 PASSES: dict[str, Callable[..., Graph]] = {
     rewriting.__name__: rewriting
-    for rewriting in (prune, merge, fold, simplify, order, adjoint, fuse)
+    for rewriting in (prune, merge, fold, simplify, order, nested, adjoint, fuse)
 }
 # These make another function of the graph: their meaning before and after is not comparable.
 TRANSFORMS = frozenset({"adjoint"})
@@ -172,4 +198,4 @@ def run(graph: Graph, pipeline: Iterable[Step], hook: Hook | None = None) -> Gra
 # What a function's graph goes through before it is differentiated, so that derivatives are those
 # of the simplified function, and what every graph goes through before it is lowered.
 PRIMAL = parse_pipeline("prune,fold,simplify,merge,prune")
-PROGRAM = parse_pipeline("prune,fold,simplify,merge,fold,simplify,merge,prune,order,fuse")
+PROGRAM = parse_pipeline("prune,fold,simplify,merge,fold,simplify,merge,prune,order,nested,fuse")

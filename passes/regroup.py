@@ -65,15 +65,19 @@ def sink(graph: Graph, placement: Placement, units: list[Unit], unit_of: dict[in
     for ident, readers in users.items():
         home = units[unit_of[ident]]
         cone = cheap_cone(graph, placement, ident, home, kept)
-        if cone is None or not all(_takes(reader, home, cone) for reader in readers):
+        if cone is None or not all(_takes(placement, reader, home, cone) for reader in readers):
             continue
         for reader in readers:
             reader.roles.update(dict.fromkeys(cone, "each"))
 
 
-def _takes(reader: Group, home: Unit, cone: set[int]) -> bool:
+def _takes(placement: Placement, reader: Group, home: Unit, cone: set[int]) -> bool:
+    """Whether the cone can be computed in the reader: not where that reads it transposed, say."""
     same = isinstance(home, Group) and reader.space == home.space
-    return same and len(reader.roles) + len(cone) <= LIMIT
+    if not same or len(reader.roles) + len(cone) > LIMIT:
+        return False
+    roles = {**reader.roles, **dict.fromkeys(cone, "each")}
+    return consistent(placement, Group(reader.space, reader.rows, roles, reader.folds))
 
 
 def fixed_reads(

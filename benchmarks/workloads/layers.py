@@ -1,5 +1,5 @@
 # ruff: noqa: ARG001 - all products take the same arguments
-"""Layers by hand in Numba: with np.dot, and as loops whose innermost runs along memory."""
+"""Layers and losses by hand in Numba: np.dot, or loops whose innermost runs along memory."""
 
 from __future__ import annotations
 
@@ -103,3 +103,43 @@ def descend(w, b, dw, db, rate):
             w[i, j] -= rate * dw[i, j]
     for j in range(b.size):
         b[j] -= rate * db[j]
+
+
+def squared_error_head(dtype):
+    one, two = dtype(1), dtype(2)
+
+    @njit
+    def head(z, b, y, delta):
+        """The loss, and its slope in the last layer's affine part."""
+        loss, scale = dtype(0), two / dtype(y.size)
+        for i in range(z.shape[0]):
+            out = one / (one + math.exp(-(z[i, 0] + b[0])))
+            off = out - y[i, 0]
+            loss += off * off
+            delta[i, 0] = scale * off * out * (one - out)
+        return loss / dtype(y.size)
+
+    return head
+
+
+def cross_entropy_head(dtype):
+    @njit
+    def head(z, b, y, delta):
+        """Row by row: the largest logit, the exponentials and their sum, the slopes."""
+        loss, scale = dtype(0), dtype(1) / dtype(y.size)
+        for i in range(z.shape[0]):
+            largest = dtype(-np.inf)
+            for j in range(z.shape[1]):
+                z[i, j] += b[j]
+                largest = max(largest, z[i, j])
+            total = dtype(0)
+            for j in range(z.shape[1]):
+                delta[i, j] = math.exp(z[i, j] - largest)
+                total += delta[i, j]
+            loss += math.log(total) + largest - z[i, y[i]]
+            for j in range(z.shape[1]):
+                delta[i, j] *= scale / total
+            delta[i, y[i]] -= scale
+        return loss * scale
+
+    return head

@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 from workloads.case import Case, Hand, alone, njit, orders, trained
-from workloads.layers import PRODUCTS, affine_gradients, descend, sigmoid_layers
+from workloads.layers import (
+    PRODUCTS,
+    affine_gradients,
+    cross_entropy_head,
+    descend,
+    sigmoid_layers,
+    squared_error_head,
+)
 
 import graphjit
 
@@ -73,46 +80,6 @@ def by_numpy(head: Any, params: Any, x: np.ndarray, y: np.ndarray) -> Any:
 
 
 # -- by hand in Numba ------------------------------------------------------------------------------
-
-
-def squared_error_head(dtype):
-    one, two = dtype(1), dtype(2)
-
-    @njit
-    def head(z, b, y, delta):
-        """The loss, and its slope in the last layer's affine part."""
-        loss, scale = dtype(0), two / dtype(y.size)
-        for i in range(z.shape[0]):
-            out = one / (one + math.exp(-(z[i, 0] + b[0])))
-            off = out - y[i, 0]
-            loss += off * off
-            delta[i, 0] = scale * off * out * (one - out)
-        return loss / dtype(y.size)
-
-    return head
-
-
-def cross_entropy_head(dtype):
-    @njit
-    def head(z, b, y, delta):
-        """Row by row: the largest logit, the exponentials and their sum, the slopes."""
-        loss, scale = dtype(0), dtype(1) / dtype(y.size)
-        for i in range(z.shape[0]):
-            largest = dtype(-np.inf)
-            for j in range(z.shape[1]):
-                z[i, j] += b[j]
-                largest = max(largest, z[i, j])
-            total = dtype(0)
-            for j in range(z.shape[1]):
-                delta[i, j] = math.exp(z[i, j] - largest)
-                total += delta[i, j]
-            loss += math.log(total) + largest - z[i, y[i]]
-            for j in range(z.shape[1]):
-                delta[i, j] *= scale / total
-            delta[i, y[i]] -= scale
-        return loss * scale
-
-    return head
 
 
 def gradient_of(products, head, dtype):

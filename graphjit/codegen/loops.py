@@ -161,15 +161,39 @@ class Gemv:
 
 @dataclass(frozen=True, slots=True)
 class For:
-    """``for index in range(extent)``; ``reverse`` counts down."""
+    """``for index in range(extent)``; ``reverse`` counts down.
+
+    ``uses`` is the memory that the body needs for its own values.
+    """
 
     index: str
     extent: int
     body: list[Statement]
     reverse: bool = False
+    uses: tuple[Buffer, ...] = ()
 
 
-Statement = Let | Load | Index | Check | Store | Fill | Gemm | Gemv | For
+@dataclass(frozen=True, slots=True)
+class While:
+    """Run ``test``; while what it leaves at ``answer`` is true, run ``body`` and ask again."""
+
+    test: list[Statement]
+    answer: Address
+    body: list[Statement]
+    uses: tuple[Buffer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    """Run ``then`` where the element at ``which`` is true, else ``otherwise``."""
+
+    which: Address
+    then: list[Statement]
+    otherwise: list[Statement]
+    uses: tuple[Buffer, ...] = ()
+
+
+Statement = Let | Load | Index | Check | Store | Fill | Gemm | Gemv | For | While | If
 
 
 @dataclass(eq=False)
@@ -198,7 +222,8 @@ class LoopProgram:
     ``work`` gives the length of the work array of each dtype and ``offsets`` the place of each
     work buffer in it, ``aliases`` the input that a donated output overwrites, ``constants`` the
     contents of the constant buffers, ``checks`` the node behind each status code, ``names`` how
-    many names are taken.
+    many names are taken, ``blocks`` the work buffers
+    that hold those of loop bodies, with the places in them.
     """
 
     kernels: list[Kernel]
@@ -210,14 +235,22 @@ class LoopProgram:
     aliases: dict[str, str] = field(default_factory=dict)
     checks: list[tuple[Origin | None, int]] = field(default_factory=list)
     names: int = 0
+    blocks: list[tuple[Buffer, dict[str, int]]] = field(default_factory=list)
 
 
 def walk(statements: list[Statement]) -> Iterator[Statement]:
     """All statements, those of loop bodies included."""
     for statement in statements:
         yield statement
-        if isinstance(statement, For):
-            yield from walk(statement.body)
+        match statement:
+            case For():
+                yield from walk(statement.body)
+            case While():
+                yield from walk(statement.test)
+                yield from walk(statement.body)
+            case If():
+                yield from walk(statement.then)
+                yield from walk(statement.otherwise)
 
 
 def reads(statement: Statement) -> list[Buffer]:
@@ -231,6 +264,10 @@ def reads(statement: Statement) -> list[Buffer]:
             return [statement.a.buffer, statement.b.buffer]
         case Gemv():
             return [statement.a.buffer, statement.x.buffer]
+        case While():
+            return [statement.answer.buffer]
+        case If():
+            return [statement.which.buffer]
     return []
 
 

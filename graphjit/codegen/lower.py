@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -20,10 +20,11 @@ from graphjit.codegen.loops import (
     Value,
 )
 from graphjit.codegen.lower_contract import ContractLowering
+from graphjit.codegen.lower_control import CONTROL, Inlined
 from graphjit.codegen.lower_fused import FusedLowering
 from graphjit.codegen.lower_scan import locate, scan
 from graphjit.codegen.nest import Axes, Nest, address
-from graphjit.codegen.plan import plan
+from graphjit.codegen.plan import lifetimes, plan
 from graphjit.errors import CompileError, IndexRangeError
 from graphjit.ir.aval import Aval, DType
 from graphjit.ir.graph import Graph, Node
@@ -41,6 +42,7 @@ def lower(
     donated: dict[int, int] | None = None,
     after: LoopProgram | None = None,
     labels: Sequence[str] = (),
+    foreign: Collection[str] = (),
 ) -> LoopProgram:
     """The loop program of a graph whose maps and reductions are in ``fused`` nodes.
 
@@ -52,6 +54,7 @@ def lower(
             program stays right: where the input is still read later, the output is copied.
         after: A program that will stand in one text with this one: names go on from its own.
 
+        foreign: Names of given buffers that have their place in another program.
         labels: What the user calls the inputs, by position, for the comments.
 
     Returns:
@@ -60,7 +63,7 @@ def lower(
     lowering = Lowering(graph, inputs, outputs or {}, after or LoopProgram([], [], []))
     lowering.label(labels)
     program = lowering.run()
-    plan(program, donated or {})
+    plan(program, donated or {}, foreign)
     return program
 
 
@@ -96,11 +99,14 @@ class Lowering:
         self.program.inputs = [self.buffers[i] for i in self.graph.inputs]
 
     def run(self) -> LoopProgram:
+        """The program, but for its memory plan."""
         for node in self.graph.nodes:
             if node.op == "item" or self._is_view(node):
                 continue
             if node.op == "fused":
                 self._fused(node)
+            elif node.op in CONTROL:
+                self._control(node)
             elif node.op != "input":
                 self.buffers[node.id] = self._home(node.id)
                 self._kernel(node, self._single(node))
@@ -138,6 +144,7 @@ class Lowering:
         return self.scratch(aval.size, aval.dtype, aval.shape)
 
     def scratch(self, size: int, dtype: DType, shape: tuple[int, ...] = ()) -> Buffer:
+        """A new work buffer of ``size`` elements."""
         self.count += 1
         return Buffer(f"t{self.count}", size, dtype, "work", shape or (size,))
 
@@ -153,6 +160,7 @@ class Lowering:
         return self.constants[key]
 
     def fresh(self) -> str:
+        """A name for a scalar."""
         self.count += 1
         return f"v{self.count}"
 
@@ -184,7 +192,7 @@ class Lowering:
     def _iota(self, node: Node, view: View) -> Buffer:
         """An index written out, where something other than a loop reads it."""
         buffer = self._work(Aval(view.shape, node.aval.dtype))
-        self._kernel(node, self._walk(view.shape, view, buffer, index=True))
+        self._kernel(node, self._walk(view.shape, view, buffer))
         return buffer
 
     # -- kernels ------------------------------------------------------------------------------
@@ -192,22 +200,75 @@ class Lowering:
     def _kernel(self, node: Node, statements: list[Statement], title: str = "") -> None:
         self.program.kernels.append(Kernel(title or node.op, statements, node.origin))
 
-    def _fused(self, node: Node) -> None:
+    def results(self, node: Node) -> list[Buffer]:
+        """A buffer for each of a node's results; its items are read from there."""
         items = {self.graph.nodes[u].params["index"]: u for u in self.graph.users[node.id]}
-        body: Graph = node.params["body"]
-        writes = []
+        buffers = []
         for index, aval in enumerate(node.results):
             ident = items.get(index)
             buffer = self._home(ident) if ident is not None else self._work(aval)
             if ident is not None:
                 self.buffers[ident] = buffer
-            writes.append(buffer)
+            buffers.append(buffer)
+        return buffers
+
+    def _fused(self, node: Node) -> None:
+        body: Graph = node.params["body"]
+        writes = self.results(node)
         reads = [self.read(i)[0] for i in node.inputs]
-        lowering = FusedLowering(
-            node, reads, writes, self.scratch, self.constant, self.fresh, self.check
-        )
+        lowering = FusedLowering(node, reads, writes, self)
         ops = [n.op for n in body.nodes if TABLE[n.op].kind not in ("source", "layout")]
         self._kernel(node, lowering.run(), "fused " + ", ".join(dict.fromkeys(ops)))
+
+    def _control(self, node: Node) -> None:
+        self._kernel(node, CONTROL[node.op](self, node))
+
+    def whole(self, ident: int) -> Buffer:
+        """A node's value in C order, copied if it is a view of something else."""
+        buffer, view = self.read(ident)
+        if view.contiguous and math.prod(view.shape) == buffer.size:
+            return buffer
+        return self._contiguous((buffer, view), list(range(len(view.shape))))
+
+    def copied(self, source: Buffer, target: Buffer) -> list[Statement]:
+        """A copy of a whole buffer."""
+        flat = contiguous((source.size,))
+        return self._walk(flat.shape, flat, target, source)
+
+    def inlined(
+        self,
+        graph: Graph,
+        inputs: Sequence[Buffer],
+        outputs: dict[int, Buffer],
+        carried: dict[int, int],
+    ) -> Inlined:
+        """A graph that a node carries, on buffers of this program.
+
+        Args:
+            graph: Fused already.
+            inputs: One buffer an input.
+            outputs: Where outputs go, by position.
+            carried: Outputs that overwrite inputs, by position.
+        """
+        results = {p: self._work(graph.nodes[i].aval) for p, i in enumerate(graph.outputs)}
+        results.update(outputs)
+        own, program = {b.name for b in (*inputs, *outputs.values())}, self.program
+        before = LoopProgram(
+            [], [], [], list(program.constants), checks=list(program.checks), names=self.count
+        )
+        sub = lower(graph, inputs, results, carried, before, foreign=own)
+        self.count, program.checks = sub.names, sub.checks
+        self.constant_count += len(sub.constants)
+        program.constants += sub.constants
+        program.aliases.update(sub.aliases)
+        uses = []
+        found = lifetimes(sub.kernels)
+        for dtype, size in sub.work.items():
+            block = self.scratch(size, dtype)
+            places = {n: o for n, o in sub.offsets.items() if found[n][0].dtype == dtype}
+            program.blocks.append((block, places))
+            uses.append(block)
+        return Inlined([s for k in sub.kernels for s in k.statements], tuple(uses))
 
     def _single(self, node: Node) -> list[Statement]:
         """The statements of a node that is no loop group."""
@@ -235,9 +296,8 @@ class Lowering:
         out: Buffer,
         source: Buffer | None = None,
         target: View | None = None,
-        index: bool = False,
     ) -> list[Statement]:
-        """Copy a view (or write an index) element by element."""
+        """Copy a view of ``source`` element by element; without one, write the view's addresses."""
         space = tuple(n for n in shape if n != 1)
         flat, whole = view.squeezed(), (target or contiguous(shape)).squeezed()
         axes = Axes.of(space, None, [flat.strides, whole.strides])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from graphjit.codegen.blas import find
 from graphjit.codegen.loops import (
@@ -40,6 +41,7 @@ class Operand:
 
     @classmethod
     def of(cls, buffer: Buffer, view: View, letters: str) -> Operand:
+        """A view whose axes have these letters."""
         return cls(buffer, view.offset, dict(zip(letters, view.strides, strict=True)))
 
     def address(self, loops: dict[str, str]) -> Address:
@@ -50,7 +52,7 @@ class Operand:
     def run(self, letters: str, sizes: dict[str, int]) -> int | None:
         """The stride that walks these letters as one axis, if there is one."""
         real = [c for c in letters if sizes[c] != 1]
-        for outer, inner in zip(real, real[1:], strict=False):
+        for outer, inner in pairwise(real):
             if self.strides[outer] != self.strides[inner] * sizes[inner]:
                 return None
         return self.strides[real[-1]] if real else 1
@@ -70,22 +72,21 @@ class ContractLowering:
         self.a, self.b = Operand.of(*a, self.first), Operand.of(*b, self.second)
         self.c = Operand.of(out, contiguous(node.aval.shape), self.result)
         self.dtype = node.aval.dtype
-
-    def run(self) -> list[Statement]:
         shared = [c for c in self.result if c in self.first and c in self.second]
         self.batch = "".join(shared)
         self.m = "".join(c for c in self.result if c in self.first and c not in shared)
         self.n = "".join(c for c in self.result if c in self.second and c not in shared)
         self.k = "".join(c for c in self.first if c not in self.result)
-        if (
-            self.dtype.kind != "f"
-            or find() is None
-            or self.volume(self.m + self.n + self.k) <= SMALL
-        ):
+
+    def run(self) -> list[Statement]:
+        """The statements of the kernel."""
+        small = self.volume(self.m + self.n + self.k) <= SMALL
+        if small or self.dtype.kind != "f" or find() is None:
             return self._loops()
         return self._library() or self._copied()
 
     def volume(self, letters: str) -> int:
+        """How many combinations the letters' indices have."""
         return math.prod(self.sizes[c] for c in letters)
 
     def _loops(self) -> list[Statement]:
@@ -172,6 +173,7 @@ class Matrix:
     def of(
         cls, x: Operand, rows: str, columns: str, sizes: dict[str, int], loops: dict[str, str]
     ) -> Matrix:
+        """The operand with some letters as rows and others as columns."""
         count_rows, count_columns = (math.prod(sizes[c] for c in g) for g in (rows, columns))
         row_step, column_step = x.run(rows, sizes) or 0, x.run(columns, sizes) or 0
         # An axis of length 1 may have any step: choose the one that makes a plain matrix.
@@ -182,6 +184,7 @@ class Matrix:
         return cls(x.address(loops), count_rows, count_columns, row_step, column_step)
 
     def transposed(self) -> Matrix:
+        """The same memory with rows for columns."""
         return Matrix(self.address, self.columns, self.rows, self.column_step, self.row_step)
 
     def flat(self, length: int) -> tuple[Address, int]:
@@ -201,28 +204,17 @@ class Matrix:
 
 
 def gemm(m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, node: Node) -> Gemm | None:
+    """The call for C = A B of an (m, k) and a (k, n) matrix, if BLAS can take their steps."""
     left, right, result = a.leading(), b.leading(), c.leading()
     if left is None or right is None or result is None or result[1]:
         return None
-    return Gemm(
-        m,
-        n,
-        k,
-        a.address,
-        left[0],
-        left[1],
-        b.address,
-        right[0],
-        right[1],
-        c.address,
-        result[0],
-        node.origin,
-    )
+    return Gemm(m, n, k, a.address, *left, b.address, *right, c.address, result[0], node.origin)
 
 
 def gemv(
     rows: int, columns: int, a: Matrix, x: tuple[Address, int], y: tuple[Address, int], node: Node
 ) -> Gemv | None:
+    """The call for y = A x of vectors with a step each, if BLAS can take them."""
     leading = a.leading()
     if leading is None or x[1] < 1 or y[1] < 1:
         return None

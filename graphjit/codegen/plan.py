@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import heapq
 import itertools
+from collections.abc import Collection
 
 from graphjit.codegen.loops import (
     Address,
@@ -25,14 +26,18 @@ from graphjit.ir.aval import DType
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 
-def plan(program: LoopProgram, donated: dict[int, int]) -> None:
+def plan(
+    program: LoopProgram, donated: dict[int, int], foreign: Collection[str] = ()
+) -> None:
     """Give every work buffer an offset in the work array of its dtype.
 
     Two buffers may overlap only if the last kernel that touches one comes before the first that
-    touches the other. First fit, the buffer that is used first goes first.
+    touches the other. ``foreign`` names buffers that have their place elsewhere. First fit, the buffer that is used first goes first.
     """
     donate(program, donated)
-    live = lifetimes(program.kernels)
+    inner = {name for _, places in program.blocks for name in places}
+    skipped = {*foreign, *program.aliases, *inner}
+    live = {n: found for n, found in lifetimes(program.kernels).items() if n not in skipped}
     arenas: dict[DType, Arena] = {}
     dying: list[tuple[int, int, int, int, Arena]] = []
     count = itertools.count()  # breaks ties, so that arenas are never compared
@@ -45,6 +50,9 @@ def plan(program: LoopProgram, donated: dict[int, int]) -> None:
         size = padded(buffer)
         offset = program.offsets[name] = arena.take(size)
         heapq.heappush(dying, (last, next(count), offset, size, arena))
+    for block, places in program.blocks:
+        start = program.offsets[block.name]
+        program.offsets.update({name: start + place for name, place in places.items()})
     program.work.update({dtype: arena.size for dtype, arena in arenas.items()})
 
 
@@ -90,7 +98,8 @@ def lifetimes(kernels: list[Kernel]) -> dict[str, tuple[Buffer, int, int]]:
     live: dict[str, tuple[Buffer, int, int]] = {}
     for index, kernel in enumerate(kernels):
         for statement in walk(kernel.statements):
-            for buffer in (*reads(statement), *writes(statement)):
+            uses = getattr(statement, "uses", ())
+            for buffer in (*reads(statement), *writes(statement), *uses):
                 if buffer.role == "work":
                     first = live[buffer.name][1] if buffer.name in live else index
                     live[buffer.name] = buffer, first, index

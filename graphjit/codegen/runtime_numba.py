@@ -201,8 +201,8 @@ def gemv(
         one, zero = ir.Constant(real, 1.0), ir.Constant(real, 0.0)
         return _routine(
             context, builder, _letter(signature.args[3]) + "gemv",
-            [ir.Constant(ENUM, ROW_MAJOR), _flag(builder, t), rows, columns, one, a, lda, x, incx, zero,
-             y, incy],
+            [ir.Constant(ENUM, ROW_MAJOR), _flag(builder, t), rows, columns, one, a, lda, x, incx, zero, y,
+             incy],
         )  # fmt: skip
 
     return types.void(types.boolean, i, i, a, i, x, i, y, i), generate
