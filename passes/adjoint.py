@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,14 +41,70 @@ def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
         MissingRule: an operation on the path has no derivative.
     """
     check_scalar(graph)
+    seed = graph.nodes[graph.outputs[0]]
+    return swept(graph, wrt, lambda builder: {seed.id: one(builder, seed)})
+
+
+def pullback(graph: Graph, wrt: Sequence[int], of: Sequence[int] | None = None) -> Graph:
+    """Append the product of a cotangent with the Jacobian of the outputs.
+
+    As ``adjoint``, whose one output has the cotangent 1.
+
+    Before: ``graph(%0) -> (%1)`` with ``%1 = sin(%0)``; after: ``graph(%0, %1) -> (%2, %4)`` with
+    ``%4 = %1 cos(%0)``.
+
+    Args:
+        graph: Any graph.
+        wrt: Positions in ``graph.inputs``, each of a float input.
+        of: Positions in ``graph.outputs`` of the float outputs that have a cotangent; by default
+            all of them.
+
+    Returns:
+        A graph with one more input for each of ``of``, the cotangents, after all others; its
+        outputs are those of ``graph``, then the cotangents of the inputs ``wrt``.
+
+    Raises:
+        DTypeError: an input of ``wrt``, or an output of ``of``, is no float.
+        MissingRule: an operation on the way has no derivative.
+    """
+    nodes = [graph.nodes[i] for i in graph.outputs]
+    ends = [n for n in nodes if n.aval.inexact] if of is None else [nodes[i] for i in of]
+    check_floats(ends)
+
+    def seeds(builder: Builder) -> dict[int, Symbol]:
+        found = dict[int, Symbol]()
+        for node in ends:
+            cotangent = Symbol(builder, builder.input(node.aval, node.origin))
+            found[node.id] = found[node.id] + cotangent if node.id in found else cotangent
+        return found
+
+    return swept(graph, wrt, seeds)
+
+
+def swept(
+    graph: Graph, wrt: Sequence[int], seeds: Callable[[Builder], dict[int, Symbol]]
+) -> Graph:
+    """The graph with the cotangents of some inputs appended, given those of some nodes."""
+    check_floats([graph.nodes[graph.inputs[i]] for i in wrt])
     builder = Builder()
     inputs = [graph.nodes[i] for i in graph.inputs]
     place = builder.inline(graph, [builder.input(node.aval, node.origin) for node in inputs])
-    output = graph.outputs[0]
     sources = [graph.inputs[i] for i in wrt]
-    seed = Symbol(builder, builder.constant(1, graph.nodes[output].aval.dtype))
-    gradients = Backward(builder, graph, place, sources).run({output: seed})
+    gradients = Backward(builder, graph, place, sources).run(seeds(builder))
     return builder.graph([*(place[i] for i in graph.outputs), *(g.id for g in gradients)])
+
+
+def one(builder: Builder, node: Node) -> Symbol:
+    """The cotangent of what is differentiated itself."""
+    return Symbol(builder, builder.constant(1, node.aval.dtype))
+
+
+def check_floats(nodes: Sequence[Node]) -> None:
+    """Refuse integers and bools, which have no cotangents."""
+    for node in nodes:
+        if not node.aval.inexact:
+            fact = "only floats have cotangents"
+            raise DTypeError(fact, origin=node.origin, operands=(node.aval,))
 
 
 def check_scalar(graph: Graph) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphjit.errors import MissingRule
+from graphjit.errors import MissingRule, ShapeError
 from graphjit.ir.builder import Builder
 from graphjit.ir.graph import Graph, Node
 from graphjit.ir.primitive import TABLE
@@ -14,7 +14,9 @@ from graphjit.ir.table.contract import terms
 LETTERS = "zyxwvutsrqponmlkjihgfedcbaZYXWVUTSRQPONMLKJIHGFEDCBA"
 
 
-def batch(graph: Graph, batched: Sequence[int], size: int) -> Graph:
+def batch(
+    graph: Graph, batched: Sequence[int], size: int, single: Sequence[int] = ()
+) -> Graph:
     """The graph with a new first axis on some inputs and on every output.
 
     A node none of whose operands is batched is copied as it is and computed once. Each other
@@ -27,15 +29,17 @@ def batch(graph: Graph, batched: Sequence[int], size: int) -> Graph:
         graph: Any graph.
         batched: Positions in ``graph.inputs`` of those that get the new axis.
         size: Its length.
+        single: Positions in ``graph.outputs`` of those that do not get it.
 
     Returns:
         A graph with as many inputs and outputs; outputs that depend on no batched input are
         repeated along the new axis.
 
     Raises:
+        ShapeError: an output of ``single`` depends on a batched input.
         MissingRule: an operation cannot be batched.
     """
-    return Batching(graph, size).run(batched)
+    return Batching(graph, size).run(batched, single)
 
 
 class Batching:
@@ -47,7 +51,7 @@ class Batching:
         self.place: dict[int, int] = {}
         self.wide: set[int] = set()
 
-    def run(self, batched: Sequence[int]) -> Graph:
+    def run(self, batched: Sequence[int], single: Sequence[int] = ()) -> Graph:
         """The batched graph."""
         for position, ident in enumerate(self.graph.inputs):
             node = self.graph.nodes[ident]
@@ -59,7 +63,10 @@ class Batching:
         for node in self.graph.nodes:
             if node.id not in self.place:
                 self.place[node.id] = self.visit(node)
-        return self.builder.graph([self.widened(i) for i in self.graph.outputs])
+        outputs = enumerate(self.graph.outputs)
+        return self.builder.graph(
+            [self.unwidened(i) if at in single else self.widened(i) for at, i in outputs]
+        )
 
     def visit(self, node: Node) -> int:
         """Copy the node, in its batched form where an operand is batched."""
@@ -72,6 +79,14 @@ class Batching:
             raise MissingRule(f"{node.op} has no batching rule", origin=node.origin)
         self.builder.origin = lambda: node.origin
         return rule(self, node)
+
+    def unwidened(self, ident: int) -> int:
+        """A value that is the same for all examples."""
+        if ident in self.wide:
+            node = self.graph.nodes[ident]
+            fact = "a result without a batch axis depends on an argument that has one"
+            raise ShapeError(fact, origin=node.origin, operands=(node.aval,))
+        return self.place[ident]
 
     def widened(self, ident: int) -> int:
         """A value with the new axis: as it is, or repeated along it."""

@@ -16,7 +16,7 @@ from graphjit.flags import current
 from graphjit.ir.graph import Graph
 from graphjit.ir.text import show
 from graphjit.ir.verify import verify
-from graphjit.passes.adjoint import adjoint
+from graphjit.passes.adjoint import adjoint, pullback
 from graphjit.passes.compare import compare
 from graphjit.passes.fold import fold
 from graphjit.passes.fuse import fuse
@@ -24,6 +24,7 @@ from graphjit.passes.merge import merge
 from graphjit.passes.order import order
 from graphjit.passes.prune import prune
 from graphjit.passes.simplify import simplify
+from graphjit.passes.tangent import tangent
 
 Pass = Callable[[Graph], Graph]
 
@@ -58,7 +59,7 @@ PASSES: dict[str, Callable[..., Graph]] = {
     for rewriting in (prune, merge, fold, simplify, order, nested, adjoint, fuse)
 }
 # These make another function of the graph: their meaning before and after is not comparable.
-TRANSFORMS = frozenset({"adjoint"})
+TRANSFORMS = frozenset({"adjoint", "pullback", "tangent"})
 STEP = re.compile(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*(?:,|$)")
 
 

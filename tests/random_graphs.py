@@ -273,7 +273,7 @@ class _Grower(Pool):
         if self.aval(ident).dtype.kind == "f" and self.rng.random() < 0.5:
             self.emit("scatter_add", self.small(picked), index, axes=(axis,), shape=shape)
 
-    def scan(self) -> None:
+    def running(self) -> None:
         ident = self.pick(lambda i: self.aval(i).inexact and self.aval(i).ndim > 0)
         axis, reverse = int(self.rng.integers(self.aval(ident).ndim)), bool(self.rng.random() < 0.5)
         ident = self.within(ident, (-LARGE, LARGE))

@@ -154,7 +154,19 @@ def graph_of(function: Callable[..., Any], *args: Any) -> tuple[Graph, list[Any]
 @BOTH
 def test_outputs_are_fresh_and_share_nothing(jit: bool) -> None:
     x = np.arange(6.0).reshape(2, 3)
-    graph, values = graph_of(lambda a: (a, a, a.T, np.sin(a), np.sin(a), np.reshape(np.sin(a), 6), a[0], np.ones_like(a)), x)
+    graph, values = graph_of(
+        lambda a: (
+            a,
+            a,
+            a.T,
+            np.sin(a),
+            np.sin(a),
+            np.reshape(np.sin(a), 6),
+            a[0],
+            np.ones_like(a),
+        ),
+        x,
+    )
     program = built(graph, jit=jit)
     first, second = program(*values), program(*values)
     arrays = [x, *first, *second]
@@ -173,7 +185,9 @@ def test_outputs_are_fresh_and_share_nothing(jit: bool) -> None:
 
 @BOTH
 def test_inputs_and_constants_are_never_written(jit: bool) -> None:
-    graph, values = joined([differentiated(a) for a in ZOO if a.name in {"softmax_cross_entropy", "layouts"}])
+    graph, values = joined(
+        [differentiated(a) for a in ZOO if a.name in {"softmax_cross_entropy", "layouts"}]
+    )
     program, args = built(graph, jit=jit), conforming(values)
     before = [np.copy(a) for a in args]
     for a in args:
@@ -187,7 +201,9 @@ def test_inputs_and_constants_are_never_written(jit: bool) -> None:
 
 @BOTH
 def test_scalars_of_every_dtype_go_in_and_come_out(jit: bool) -> None:
-    dtypes = [np.dtype(c) for c in ("f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?")]
+    dtypes = [
+        np.dtype(c) for c in ("f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?")
+    ]
     builder = Builder()
     inputs = [builder.input(Aval((), d)) for d in dtypes]
     doubled = [builder.emit("maximum", i, i) for i in inputs]
@@ -288,7 +304,9 @@ def test_threads_may_call_one_program_at_once() -> None:
     graph, values = differentiated(next(a for a in ZOO if a.name == "relu_classifier"))
     program = built(graph, jit=True)
     rng = np.random.default_rng(0)
-    calls = [[rng.normal(size=v.shape) if v.dtype.kind == "f" else v for v in values] for _ in range(8)]
+    calls = [
+        [rng.normal(size=v.shape) if v.dtype.kind == "f" else v for v in values] for _ in range(8)
+    ]
     expected = [[np.copy(out) for out in program(*args)] for args in calls]
     wrong: list[int] = []
     start = threading.Barrier(8)
@@ -297,7 +315,9 @@ def test_threads_may_call_one_program_at_once() -> None:
         start.wait()
         for _ in range(300):
             found = program(*calls[number])
-            if any(a.tobytes() != b.tobytes() for a, b in zip(found, expected[number], strict=True)):
+            if any(
+                a.tobytes() != b.tobytes() for a, b in zip(found, expected[number], strict=True)
+            ):
                 wrong.append(number)
 
     threads = [threading.Thread(target=call, args=(n,)) for n in range(8)]
@@ -311,7 +331,9 @@ def test_threads_may_call_one_program_at_once() -> None:
 def test_arguments_can_go_through_a_table_of_pointers(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a Python or NumPy whose objects lie otherwise in memory."""
     monkeypatch.setattr(runtime_numba, "direct", lambda: False)
-    graph, values = joined([differentiated(a) for a in ZOO if a.name in {"quiz", "float32_net", "embedding"}])
+    graph, values = joined(
+        [differentiated(a) for a in ZOO if a.name in {"quiz", "float32_net", "embedding"}]
+    )
     program = built(graph, jit=True)
     found = program(*conforming(values))
     assert_same(evaluate(graph, *values), found, "table", precision(graph))

@@ -44,7 +44,9 @@ def points(dtype: Any) -> Array:
         tiny, huge = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max
         with np.errstate(over="ignore", under="ignore"):
             positive = np.array([*EVERYDAY, *LIMITS["f"], tiny, huge, 88.0, 104.0, 1e-40], dtype)
-        return np.unique(np.concatenate([positive, -positive]).view(f"u{dtype.itemsize}")).view(dtype)
+        return np.unique(np.concatenate([positive, -positive]).view(f"u{dtype.itemsize}")).view(
+            dtype
+        )
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
     wanted = [*LIMITS["i"], low, low + 1, high - 1, high]
     return np.array([x for x in dict.fromkeys(wanted) if low <= x <= high], dtype)
@@ -384,7 +386,10 @@ def contraction(spec: str, scale: int, dtype: Any) -> tuple[Graph, list[Array]]:
         flipped = builder.input(aval_of(x.T))
         values.append(np.ascontiguousarray(x.T))
         turned.append(builder.emit("transpose", flipped, axes=tuple(reversed(range(x.ndim)))))
-    outputs = [builder.emit("contract", *pair, spec=spec) for pair in itertools.product(*zip(direct, turned, strict=True))]
+    outputs = [
+        builder.emit("contract", *pair, spec=spec)
+        for pair in itertools.product(*zip(direct, turned, strict=True))
+    ]
     return builder.graph(outputs), values
 
 
@@ -403,7 +408,9 @@ def test_products_compiled(dtype: Any) -> None:
     for spec in ("ij,jk->ik", "ji,kj->ik", "ij,j->i", "ij,ij->", "bij,bkj->kbi"):
         graph, values = contraction(spec, 5, dtype)
         rtol = 1e-12 if dtype == np.float64 else 1e-4
-        for expected, found in zip(evaluate(graph, *values), ran(graph, values, jit=True), strict=True):
+        for expected, found in zip(
+            evaluate(graph, *values), ran(graph, values, jit=True), strict=True
+        ):
             np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol)
 
 
@@ -416,7 +423,14 @@ def test_products_of_columns_rows_and_flipped_views(dtype: str, jit: bool) -> No
     flipped = builder.emit("slice", x, start=(7, 0), step=(-1, 1), sizes=(8, 6))
     every_other = builder.emit("slice", x, start=(0, 0), step=(1, 2), sizes=(8, 3))
     column = builder.emit("slice", x, start=(0, 2), step=(1, 1), sizes=(8, 1))
-    pairs = [(flipped, x), (x, flipped), (every_other, x), (x, column), (column, x), (column, column)]
+    pairs = [
+        (flipped, x),
+        (x, flipped),
+        (every_other, x),
+        (x, column),
+        (column, x),
+        (column, column),
+    ]
     graph = builder.graph([builder.emit("contract", p, q, spec="ki,kj->ij") for p, q in pairs])
     for expected, found in zip(evaluate(graph, a), ran(graph, [a], jit=jit), strict=True):
         np.testing.assert_array_equal(found, expected)

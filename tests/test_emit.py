@@ -62,10 +62,18 @@ def training_source() -> str:
             w, b = params
             return np.mean((x @ w + b - y) ** 2)
     """)
-    data, optimizer = (np.ones((50, 40)), np.ones(50)), train.sgd(0.1, momentum=0.9)
+    fit = defined(
+        """
+        def fit(loss, train, data):
+            optimizer = train.sgd(0.1, momentum=0.9)
+            return train.minimize(loss, (np.ones(40), 0.5), data, optimizer, batch_size=16)
+        """,
+        "fit.py",
+        "fit",
+    )
     with override(jit=False):
-        result = train.minimize(loss, (np.ones(40), 0.5), data, optimizer, batch_size=16, epochs=1)
-    return result.source
+        result = fit(loss, train, (np.ones((50, 40)), np.ones(50)))
+    return str(result.source)
 
 
 VECTOR, MATRIX = np.linspace(0.1, 1, 100), np.linspace(0, 1, 600).reshape(20, 30)
@@ -184,7 +192,20 @@ PLAIN = re.compile(
     r"(in|out|arg|captured|t|v|c)\d+(_\d+)?(_element)?|work_[a-z]+\d*|[i-w]|status|args|run|"
     r"control|monitor|losses|order|step|row|turn|at|count|loss|mean|settled|best|place"
 )
-CALLED = {"range", "abs", "kernel", "part", "gemm", "gemv", "hide", "bool", "min", "max", "float", "int"}
+CALLED = {
+    "range",
+    "abs",
+    "kernel",
+    "part",
+    "gemm",
+    "gemv",
+    "hide",
+    "bool",
+    "min",
+    "max",
+    "float",
+    "int",
+}
 CALLED |= {f"{kind}_{short}" for kind in ("array", "scalar") for short in DTYPES}
 MODULES = {"np", "math", "numpy"}
 IMPORTED = re.compile(r"graphjit\.codegen\.runtime_(python|numba)|math|numpy")
@@ -199,7 +220,14 @@ def check_allowed(text: str) -> None:
                 assert PLAIN.fullmatch(name) or name in CALLED | MODULES, name
             case ast.Attribute(ast.Name(module), name):
                 assert module in MODULES, name
-                known = {*TABLE, *(d.name for d in DTYPES.values()), "nan", "inf", "bool_", "arange"}
+                known = {
+                    *TABLE,
+                    *(d.name for d in DTYPES.values()),
+                    "nan",
+                    "inf",
+                    "bool_",
+                    "arange",
+                }
                 assert name in known or hasattr(np, name), name
                 assert not name.startswith("_"), name
             case ast.Attribute():
@@ -252,7 +280,9 @@ def test_no_name_of_the_users_becomes_code(text: str) -> None:
     np.testing.assert_allclose(found, np.sin([2.0, 0.0, 2.0]))
 
 
-@pytest.mark.parametrize("text", [t for t in HOSTILE if "\x00" not in t and "\udc80" not in t], ids=ascii)
+@pytest.mark.parametrize(
+    "text", [t for t in HOSTILE if "\x00" not in t and "\udc80" not in t], ids=ascii
+)
 def test_no_name_of_a_function_or_of_its_keys_becomes_code(text: str) -> None:
     def loss(params: Any, data: Any) -> Any:
         return np.mean((params[text] * data) ** 2)
@@ -262,7 +292,9 @@ def test_no_name_of_a_function_or_of_its_keys_becomes_code(text: str) -> None:
         compiled = graphjit.value_and_grad(loss)
         source = compiled.source({text: np.ones(3)}, np.ones(3))
         value, gradient = compiled({text: np.ones(3)}, np.ones(3))
-        result = train.minimize(loss, {text: np.ones(3)}, np.ones((4, 3)), train.sgd(0.1), batch_size=3)
+        result = train.minimize(
+            loss, {text: np.ones(3)}, np.ones((4, 3)), train.sgd(0.1), batch_size=3
+        )
     check_allowed(source)
     check_allowed(result.source)
     assert value == 1

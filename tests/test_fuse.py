@@ -31,7 +31,9 @@ animals = pytest.mark.parametrize("animal", ZOO, ids=lambda animal: animal.name)
 UNFUSED = [step for step in PROGRAM if step.name != "fuse"]
 
 
-def program_of(function: Callable[..., Any], *args: Any, wrt: tuple[int, ...] = (0,)) -> LoopProgram:
+def program_of(
+    function: Callable[..., Any], *args: Any, wrt: tuple[int, ...] = (0,)
+) -> LoopProgram:
     """The loops of a value and its gradient."""
     graph = run(tracing.trace(function, args).graph, PRIMAL)
     return built(adjoint(graph, wrt)).loops

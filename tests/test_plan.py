@@ -198,7 +198,9 @@ def executed(program: LoopProgram, args: list[Any], *, jit: bool = False) -> dic
     order = argument_order(program)
     constants = {b.name: np.ascontiguousarray(v) for b, v in program.constants}
     values = {b.name: v for b, v in zip(program.inputs, args, strict=True)} | constants
-    arrays = {b.name: values[b.name] if b.name in values else np.zeros(b.shape, b.dtype) for b in order}
+    arrays = {
+        b.name: values[b.name] if b.name in values else np.zeros(b.shape, b.dtype) for b in order
+    }
     launcher(compiled(source, "donation"), jit=jit)(tuple(arrays.values()))
     return arrays
 
@@ -232,7 +234,11 @@ def test_an_elementwise_update_happens_in_place(jit: bool) -> None:
 @BOTH
 def test_what_is_read_again_later_is_overwritten_at_the_end(jit: bool) -> None:
     program, _ = donate(
-        lambda w, x: (w * 0.5, np.sum(np.sin(x @ w)), w @ x), SQUARE, SQUARE + 1, donated={0: 0}, jit=jit
+        lambda w, x: (w * 0.5, np.sum(np.sin(x @ w)), w @ x),
+        SQUARE,
+        SQUARE + 1,
+        donated={0: 0},
+        jit=jit,
     )
     assert program.aliases == {"out0": "in0"}
 
@@ -262,7 +268,14 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[int, int], set[
     "a gather": (lambda w: (np.take(w, [3, 0, 0, 1]),), (VECTOR,), {0: 0}, set()),
 }  # fmt: skip
 # Where a plan may well do better than the library does now, only that it is right is demanded.
-FREE = {"a running sum", "a softmax", "normed by its own total", "swapped", "each of the other", "itself"}
+FREE = {
+    "a running sum",
+    "a softmax",
+    "normed by its own total",
+    "swapped",
+    "each of the other",
+    "itself",
+}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -30,7 +30,7 @@ from graphjit.errors import (
     TrainingError,
 )
 from graphjit.flags import override
-from graphjit.train import fit
+from graphjit.train.optimizers import is_float
 
 Array = np.ndarray[Any, Any]
 NAMESPACE = "graphjit"
@@ -68,7 +68,7 @@ def by_hand(
 ) -> tuple[Any, list[float]]:
     """The loop itself: ``update(leaf, gradient, memory, step)`` changes each leaf and its memory."""
     leaves, tree = optree.tree_flatten(params, namespace=NAMESPACE)
-    leaves = [np.copy(leaf) if fit.is_float(leaf) else leaf for leaf in leaves]
+    leaves = [np.copy(leaf) if is_float(leaf) else leaf for leaf in leaves]
     memories: list[dict[str, Any]] = [{} for _ in leaves]
     losses = []
     for step, picked in enumerate(rows):
@@ -78,7 +78,7 @@ def by_hand(
         losses.append(float(loss))
         slopes = optree.tree_leaves(gradient, namespace=NAMESPACE)
         for i, slope in enumerate(slopes):
-            if fit.is_float(leaves[i]):
+            if is_float(leaves[i]):
                 leaves[i] = update(leaves[i], slope, memories[i], step)
     return optree.tree_unflatten(tree, leaves), losses
 
@@ -203,7 +203,9 @@ def test_a_compiled_net_is_the_numpy_loop(compiled: None, dtype: Any, rtol: floa
         gradient = graphjit.value_and_grad(classifier)
         rows = batches(30, 8, 5, seed=2)
         expected, losses = by_hand(gradient, params, data, rows, adam_update(0.01))
-    result = train.minimize(classifier, params, data, train.adam(0.01), batch_size=8, epochs=5, seed=2)
+    result = train.minimize(
+        classifier, params, data, train.adam(0.01), batch_size=8, epochs=5, seed=2
+    )
     assert_trees_close(expected, result.params, rtol)
     np.testing.assert_allclose(result.losses, losses, rtol=rtol)
     for leaf in optree.tree_leaves((result.params, result.state["mean"]), namespace=NAMESPACE):
@@ -239,7 +241,13 @@ def test_parameters_come_back_in_their_containers() -> None:
     before = optree.tree_map(np.copy, params, namespace=NAMESPACE)
 
     def of_floats(w: Any, b: Any, scale: Any, first: Any, scalar: Any) -> Any:
-        p = {"weights": Weights(w, b), "scale": scale, "list": [first], "degree": 2, "scalar": scalar}
+        p = {
+            "weights": Weights(w, b),
+            "scale": scale,
+            "list": [first],
+            "degree": 2,
+            "scalar": scalar,
+        }
         return loss(p, x, y)
 
     gradient = graphjit.grad(of_floats, argnums=(0, 1, 2, 3, 4))
@@ -277,7 +285,9 @@ def test_a_dataclass_of_parameters() -> None:
 
 def test_a_bare_array_or_a_bare_float_is_trained_too() -> None:
     x = np.linspace(0, 1, 9)
-    slope = train.gradient_descent(lambda a, x: np.mean((a * x - 3 * x) ** 2), 0.0, x, 0.5, steps=300)
+    slope = train.gradient_descent(
+        lambda a, x: np.mean((a * x - 3 * x) ** 2), 0.0, x, 0.5, steps=300
+    )
     assert type(slope.params) is float
     assert slope.params == pytest.approx(3, rel=1e-9)
     mean = lambda a, x: np.mean((a - x) ** 2)  # noqa: E731
@@ -316,7 +326,9 @@ def test_data_of_any_layout_train_the_same(jit: bool) -> None:
                      swapped, (unaligned, y), (x.tolist(), y.tolist())):  # fmt: skip
             found = train.minibatch_sgd(line, (w, b), data, 0.1, batch_size=5, epochs=2)
             np.testing.assert_array_equal(found.params[0], plain.params[0])
-        foreign = train.minibatch_sgd(line, (w.astype(">f8"), b), (x, y), 0.1, batch_size=5, epochs=2)
+        foreign = train.minibatch_sgd(
+            line, (w.astype(">f8"), b), (x, y), 0.1, batch_size=5, epochs=2
+        )
     np.testing.assert_array_equal(foreign.params[0], plain.params[0])
     assert foreign.params[0].dtype == np.float64
 
@@ -360,7 +372,9 @@ def test_data_changed_between_calls_are_seen() -> None:
 
 def seen(data: Any, **options: Any) -> list[list[int]]:
     """Which examples each step used: the loss is the sum of powers of two of them."""
-    result = train.minimize(lambda w, x: np.sum(2.0**x) + 0 * w, 0.0, data, train.sgd(0.0), **options)
+    result = train.minimize(
+        lambda w, x: np.sum(2.0**x) + 0 * w, 0.0, data, train.sgd(0.0), **options
+    )
     return [[i for i in range(len(data)) if int(total) >> i & 1] for total in result.losses]
 
 
@@ -381,7 +395,11 @@ def test_without_shuffling_examples_come_in_order() -> None:
 def test_the_order_is_that_of_numpys_permutations() -> None:
     rng = np.random.default_rng(42)
     steps = seen(np.arange(6.0), batch_size=2, epochs=2, seed=42)
-    expected = [sorted(p[i : i + 2].tolist()) for p in (rng.permutation(6), rng.permutation(6)) for i in (0, 2, 4)]
+    expected = [
+        sorted(p[i : i + 2].tolist())
+        for p in (rng.permutation(6), rng.permutation(6))
+        for i in (0, 2, 4)
+    ]
     assert steps == expected
 
 
@@ -393,12 +411,16 @@ def test_a_generator_moves_on() -> None:
     assert first + second == seen(data, batch_size=3, epochs=3, seed=1)
 
 
-@pytest.mark.parametrize("optimizer", [train.sgd(0.1, 0.9), train.adam(lambda t: 0.1 / (1 + t))], ids=["sgd", "adam"])
+@pytest.mark.parametrize(
+    "optimizer", [train.sgd(0.1, 0.9), train.adam(lambda t: 0.1 / (1 + t))], ids=["sgd", "adam"]
+)
 def test_training_resumes_where_it_stopped(optimizer: Any) -> None:
     params, data = problem()
     rng = np.random.default_rng(0)
     half = train.minimize(line, params, data, optimizer, batch_size=5, epochs=2, seed=rng)
-    rest = train.minimize(line, half.params, data, optimizer, batch_size=5, epochs=3, seed=rng, state=half.state)
+    rest = train.minimize(
+        line, half.params, data, optimizer, batch_size=5, epochs=3, seed=rng, state=half.state
+    )
     whole = train.minimize(line, params, data, optimizer, batch_size=5, epochs=5, seed=0)
     np.testing.assert_array_equal([*half.losses, *rest.losses], whole.losses)
     np.testing.assert_array_equal(rest.params[0], whole.params[0])
@@ -425,13 +447,22 @@ def test_no_epochs_change_nothing() -> None:
 def test_the_tolerance_stops_at_the_same_step_whatever_the_chunks(
     monkeypatch: pytest.MonkeyPatch, chunk: float, size: int | None
 ) -> None:
-    monkeypatch.setattr(fit, "CHUNK_SECONDS", chunk)
+    monkeypatch.setattr("graphjit.train.run.CHUNK_SECONDS", chunk)
     params, data = problem()
     tolerance, epochs = 1e-3, 400
     result = train.minimize(
-        line, params, data, train.sgd(0.02), batch_size=size, epochs=epochs, seed=4, tolerance=tolerance
+        line,
+        params,
+        data,
+        train.sgd(0.02),
+        batch_size=size,
+        epochs=epochs,
+        seed=4,
+        tolerance=tolerance,
     )
-    _, losses = by_hand(line_by_hand, params, data, batches(23, size, epochs, seed=4), sgd_update(0.02))
+    _, losses = by_hand(
+        line_by_hand, params, data, batches(23, size, epochs, seed=4), sgd_update(0.02)
+    )
     sizes = [23] if size is None else [6, 6, 6, 5]
     means = np.reshape(losses, (epochs, -1)) @ np.array(sizes) / 23
     stop = int(np.argmax(np.abs(np.diff(means)) <= tolerance)) + 2
@@ -453,7 +484,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_parameters(
     monkeypatch: pytest.MonkeyPatch, chunk: float, bad: int, size: int | None
 ) -> None:
     """w falls by 1 a step from ``bad`` - 0.5; the loss is the logarithm's NaN once it is negative."""
-    monkeypatch.setattr(fit, "CHUNK_SECONDS", chunk)
+    monkeypatch.setattr("graphjit.train.run.CHUNK_SECONDS", chunk)
 
     def loss(w: Any, x: Any) -> Any:
         return w[0] + np.where(w[0] > 0, 0.0, np.nan) + 0 * np.sum(x)
@@ -473,7 +504,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_parameters(
 def test_after_a_divergence_the_parameters_are_those_of_the_numpy_loop(
     monkeypatch: pytest.MonkeyPatch, chunk: float
 ) -> None:
-    monkeypatch.setattr(fit, "CHUNK_SECONDS", chunk)
+    monkeypatch.setattr("graphjit.train.run.CHUNK_SECONDS", chunk)
     params, data = problem()
     optimizer, update = train.sgd(3.0, 0.5), sgd_update(3.0, 0.5)
     with pytest.raises(TrainingError) as caught:
@@ -564,7 +595,9 @@ def wrong(loss: Any, params: Any, data: Any, **options: Any) -> str:
 def test_data_that_cannot_be_cut_into_batches() -> None:
     params, (x, y) = problem()
     assert "masked" in wrong(line, params, (np.ma.masked_less(x, 0), y))
-    assert "ShapeError: a batch of 24 cannot be taken from 23" in wrong(line, params, (x, y), batch_size=24)
+    assert "ShapeError: a batch of 24 cannot be taken from 23" in wrong(
+        line, params, (x, y), batch_size=24
+    )
     assert "a batch of 0" in wrong(line, params, (x, y), batch_size=0)
     assert "a batch of -1" in wrong(line, params, (x, y), batch_size=-1)
     assert "same number of examples" in wrong(line, params, (x, y[:-1]))
@@ -675,7 +708,12 @@ def test_a_decorated_loss_is_the_same_loss() -> None:
 def test_the_source_is_a_program_to_read() -> None:
     params, data = problem()
     result = train.minibatch_sgd(line, params, data, batch_size=5, epochs=1)
-    for words in ("def run(args):", "for step in range", "the last, smaller batch", "test_train.py"):
+    for words in (
+        "def run(args):",
+        "for step in range",
+        "the last, smaller batch",
+        "test_train.py",
+    ):
         assert words in result.source
     assert max(map(len, result.source.splitlines())) <= 140
     compile(result.source, "source", "exec")
@@ -733,12 +771,16 @@ def test_without_progress_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -
 
 def test_several_threads_train_at_once(compiled: None) -> None:
     params, data = problem()
-    expected = [train.minibatch_sgd(line, params, data, batch_size=5, epochs=20, seed=s) for s in range(6)]
+    expected = [
+        train.minibatch_sgd(line, params, data, batch_size=5, epochs=20, seed=s) for s in range(6)
+    ]
     found: dict[int, Any] = {}
 
     def run(seed: int) -> None:
         with override(jit=True):
-            found[seed] = train.minibatch_sgd(line, params, data, batch_size=5, epochs=20, seed=seed)
+            found[seed] = train.minibatch_sgd(
+                line, params, data, batch_size=5, epochs=20, seed=seed
+            )
 
     threads = [threading.Thread(target=run, args=(s,)) for s in range(6)]
     for thread in threads:

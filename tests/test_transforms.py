@@ -19,6 +19,7 @@ import graphjit
 from graphjit import grad, jit, value_and_grad
 from graphjit.errors import IndexRangeError, RecompileWarning
 from graphjit.transforms.compiled import Compiled
+from graphjit.transforms.quick import MISS
 
 RANDOM = np.random.default_rng(7)
 WEIGHT = np.array([1.0, 2.0, 3.0])
@@ -306,8 +307,8 @@ def test_plain_arrays_take_the_fast_way(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.undo()
     close(f(WEIGHT, 1.0), WEIGHT + 1)
     assert f._last is not None
-    assert f._last.fitting((WEIGHT, WEIGHT)) is None
-    assert f._last.fitting((WEIGHT, 1.0)) is not None
+    assert f._last.quick((WEIGHT, WEIGHT)) is MISS
+    assert f._last.quick((WEIGHT, 1.0)) is not MISS
 
 
 # -- specialisation -------------------------------------------------------------------------------

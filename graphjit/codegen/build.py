@@ -36,6 +36,9 @@ class Program:
         loops: The loop program.
         source: The generated text.
         timings: Seconds spent in each phase.
+        launch: Runs it on a tuple of inputs, constants, outputs and scratch memory.
+        constants: The arrays of its constant buffers.
+        outputs: Shape and dtype of each output.
     """
 
     def __init__(self, graph: Graph, name: str, labels: Sequence[str] = ()) -> None:
@@ -46,13 +49,13 @@ class Program:
         module = runtime(jit=self.jit)
         self.source = self._timed("render", lambda: render(self.loops, name, module))
         entry = self._timed("compile", lambda: compiled(self.source, name))
-        self._launch = launcher(entry, jit=self.jit)
+        self.launch = launcher(entry, jit=self.jit)
         order = argument_order(self.loops)
-        self._constants = tuple(np.ascontiguousarray(v) for _, v in self.loops.constants)
-        self._outputs = [(b.shape, b.dtype) for b in self.loops.outputs]
+        self.constants = tuple(np.ascontiguousarray(v) for _, v in self.loops.constants)
+        self.outputs = [(b.shape, b.dtype) for b in self.loops.outputs]
         self._scratch = [
             (b.size, b.dtype)
-            for b in order[len(self.loops.inputs) + len(self._constants) + len(self._outputs) :]
+            for b in order[len(self.loops.inputs) + len(self.constants) + len(self.outputs) :]
         ]
         self._pool: list[tuple[Any, ...]] = []
 
@@ -68,16 +71,28 @@ class Program:
         Raises:
             IndexRangeError: an index array held an index outside its axis.
         """
-        outputs = [np.empty(shape, dtype) for shape, dtype in self._outputs]
+        outputs = [np.empty(shape, dtype) for shape, dtype in self.outputs]
+        scratch = self.take_scratch()
+        self.launch((*args, *self.constants, *outputs, *scratch))
+        self.give_back(scratch)
+        return [out if out.shape else out[()] for out in outputs]
+
+    def take_scratch(self) -> tuple[Any, ...]:
+        """Work memory for one run, so that runs do not meet in it."""
         try:
-            scratch = self._pool.pop()
+            return self._pool.pop()
         except IndexError:  # the first call, or another thread has it
-            scratch = tuple(np.zeros(n, d) for n, d in self._scratch)
-        self._launch((*args, *self._constants, *outputs, *scratch))
+            return tuple(np.zeros(n, d) for n, d in self._scratch)
+
+    def give_back(self, scratch: tuple[Any, ...]) -> None:
+        """Keep the work memory for the next run.
+
+        Raises:
+            IndexRangeError: the run met an index outside its axis.
+        """
         if self.loops.checks and scratch[-1][0]:
             raise self.out_of_range(int(scratch[-1][0]))
         self._pool.append(scratch)
-        return [out if out.shape else out[()] for out in outputs]
 
     def out_of_range(self, code: int) -> IndexRangeError:
         """The error that a status code stands for."""

@@ -149,8 +149,5 @@ class FusedLowering(Values):
 
     def _reads_rows(self, node: Node) -> bool:
         """Whether a reduction reads one value a row, rather than one at every point."""
-        base = self.body.views[node.inputs[0]][0]
-        if self.body.roles[base] in ("row", "fold"):
-            return True
         source = self.body.graph.nodes[node.inputs[0]].aval.size
         return bool(self.body.rows) and source != math.prod(self.body.space)

@@ -26,13 +26,12 @@ from graphjit.ir.aval import DType
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 
-def plan(
-    program: LoopProgram, donated: dict[int, int], foreign: Collection[str] = ()
-) -> None:
+def plan(program: LoopProgram, donated: dict[int, int], foreign: Collection[str] = ()) -> None:
     """Give every work buffer an offset in the work array of its dtype.
 
     Two buffers may overlap only if the last kernel that touches one comes before the first that
-    touches the other. ``foreign`` names buffers that have their place elsewhere. First fit, the buffer that is used first goes first.
+    touches the other. First fit, the buffer that is used first goes first. ``foreign`` names
+    buffers that have their place elsewhere.
     """
     donate(program, donated)
     inner = {name for _, places in program.blocks for name in places}

@@ -126,23 +126,8 @@ class Writer:
     def statement(self, s: Statement, depth: int) -> None:
         """One statement, with what is in it."""
         match s:
-            case For():
-                self.repeat(s, depth)
-            case While():
-                self.put(depth, "while True:")
-                for inner in s.test:
-                    self.statement(inner, depth + 1)
-                self.put(depth + 1, f"if {place(s.answer)} == 0:")
-                self.put(depth + 2, "break")
-                for inner in s.body:
-                    self.statement(inner, depth + 1)
-            case If():
-                self.put(depth, f"if {place(s.which)} != 0:")
-                for inner in s.then or [PASS]:
-                    self.statement(inner, depth + 1)
-                self.put(depth, "else:")
-                for inner in s.otherwise or [PASS]:
-                    self.statement(inner, depth + 1)
+            case For() | While() | If():
+                self.compound(s, depth)
             case Fill():
                 element = place(Address(s.buffer, 0, (("i", 1),)))
                 self.put(depth, f"for i in range({s.buffer.size}):")
@@ -156,13 +141,32 @@ class Writer:
             case _:
                 self.put(depth, f"{s.value.name} = {computed(s)}", origin=s.origin)
 
-    def repeat(self, loop: For, depth: int) -> None:
-        """A loop and its body."""
-        extent = f"hide({loop.extent})" if short(loop) else str(loop.extent)
-        bounds = f"{loop.extent - 1}, -1, -1" if loop.reverse else extent
-        self.put(depth, f"for {loop.index} in range({bounds}):")
-        for inner in loop.body:
-            self.statement(inner, depth + 1)
+    def compound(self, s: For | While | If, depth: int) -> None:
+        """A statement that has others inside."""
+        match s:
+            case For():
+                extent = f"hide({s.extent})" if short(s) else str(s.extent)
+                bounds = f"{s.extent - 1}, -1, -1" if s.reverse else extent
+                self.put(depth, f"for {s.index} in range({bounds}):")
+                self.block(s.body, depth + 1)
+            case While():
+                self.put(depth, "while True:")
+                self.block(s.test, depth + 1)
+                self.put(depth + 1, f"if {place(s.answer)} == 0:")
+                self.put(depth + 2, "break")
+                self.block(s.body, depth + 1)
+            case If():
+                self.put(depth, f"if {place(s.which)} != 0:")
+                self.block(s.then, depth + 1)
+                self.put(depth, "else:")
+                self.block(s.otherwise, depth + 1)
+
+    def block(self, statements: list[Statement], depth: int) -> None:
+        """Statements in a row, or ``pass`` where there are none."""
+        for statement in statements:
+            self.statement(statement, depth)
+        if not statements:
+            self.put(depth, "pass")
 
     def check(self, s: Check, depth: int) -> None:
         """An index counted from the front, and what happens where it is out of range."""

@@ -199,10 +199,10 @@ def gemv(
         t, rows, columns, a, lda, x, incx, y, incy = values
         real = context.get_value_type(signature.args[3].dtype)
         one, zero = ir.Constant(real, 1.0), ir.Constant(real, 0.0)
+        head = [ir.Constant(ENUM, ROW_MAJOR), _flag(builder, t)]
         return _routine(
             context, builder, _letter(signature.args[3]) + "gemv",
-            [ir.Constant(ENUM, ROW_MAJOR), _flag(builder, t), rows, columns, one, a, lda, x, incx, zero, y,
-             incy],
+            [*head, rows, columns, one, a, lda, x, incx, zero, y, incy],
         )  # fmt: skip
 
     return types.void(types.boolean, i, i, a, i, x, i, y, i), generate

@@ -146,6 +146,10 @@ class Scalars:
     def _truth(self, x: Scalar) -> Scalar:
         return x if x.dtype == np.bool_ else self.not_equal(x, 0)
 
+    def invert(self, x: Scalar) -> Scalar:
+        """The complement; of a truth value the other one."""
+        return self.op("logical_not" if x.dtype == bool else "invert", x)
+
     def add(self, a: Any, b: Any) -> Scalar:
         """The sum; of truth values the logical one."""
         return self.op("logical_or" if _truths(a, b) else "add", a, b)

@@ -55,5 +55,7 @@ class TrainResult:
     def epoch_losses(self) -> NDArray[np.float64]:
         """The mean over the steps of each whole epoch; shape (epochs,)."""
         whole, length = self.steps // self.steps_per_epoch, self.steps_per_epoch
-        means: NDArray[np.float64] = self.losses[: whole * length].reshape(whole, length).mean(axis=1)
+        means: NDArray[np.float64] = (
+            self.losses[: whole * length].reshape(whole, length).mean(axis=1)
+        )
         return means

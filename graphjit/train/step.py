@@ -17,7 +17,6 @@ from graphjit.codegen.lower import lower
 from graphjit.codegen.render_loop import Epoch, loop_arguments, merged, render_loop
 from graphjit.errors import DTypeError
 from graphjit.flags import current
-from graphjit.ir.aval import aval_of
 from graphjit.ir.dispatch import emit
 from graphjit.ir.graph import Graph
 from graphjit.ir.symbol import Symbol
@@ -208,12 +207,3 @@ def input_buffers(graph: Graph, traced: Traced, setup: Setup) -> Sequence[Buffer
         Buffer(name, a.size, a.dtype, "input", a.shape or (1,), start)
         for name, a, start in zip(names, avals, starts, strict=True)
     ]
-
-
-def flat_values(traced: Traced) -> list[Any]:
-    """The traced leaves of the arguments as arrays, in the order of the graph's inputs."""
-    leaves = [traced.arguments.leaves[i] for i in traced.arguments.traced]
-    return [np.atleast_1d(np.ascontiguousarray(v, aval_of(v).dtype)) for v in leaves]
-
-
-__all__ = ["Loop", "Setup", "carried", "flat_values", "hyperparameters"]

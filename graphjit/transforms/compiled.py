@@ -22,9 +22,10 @@ from graphjit.ir.graph import Graph
 from graphjit.ir.symbol import Symbol
 from graphjit.tracing.origin import user_line
 from graphjit.tracing.static import Statics
-from graphjit.tracing.trace import active, trace_call
+from graphjit.tracing.trace import active
 from graphjit.tracing.trees import Arguments
-from graphjit.transforms.derive import Derived, Gradient, derive
+from graphjit.transforms.derive import PLAIN, Derivation, Derived
+from graphjit.transforms.quick import MISS
 from graphjit.transforms.specialise import Specialisation, build_program, optimised
 from graphjit.transforms.stats import Stats, changing_integer, reason_between
 
@@ -50,15 +51,15 @@ class Compiled:
     def __init__(
         self,
         function: Callable[..., Any],
-        gradient: Gradient | None = None,
+        derivation: Derivation = PLAIN,
         static_argnames: str | Sequence[str] = (),
         static_argnums: int | Sequence[int] = (),
     ) -> None:
         check_callable(function)
         self.__name__ = self.__qualname__ = "function"
         functools.update_wrapper(self, function)
-        self._function, self._gradient = function, gradient
-        self._options = (gradient, static_argnames, static_argnums)
+        self._function, self._derivation = function, derivation
+        self._options = (derivation, static_argnames, static_argnums)
         self._statics = Statics.of(function, static_argnames, static_argnums)
         self.stats = Stats()
         self._lock = threading.RLock()
@@ -69,13 +70,13 @@ class Compiled:
         self._bound: dict[int, tuple[Callable[[], Any], Compiled]] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What the function returns, or its gradient."""
+        """What the function returns, or what is derived from it."""
         last = self._last
-        if last is not None and not kwargs and active() is None:
-            arrays = last.fitting(args)
-            if arrays is not None and not last.stale():
+        if last is not None and not kwargs and active() is None and not last.stale():
+            result = last.quick(args)
+            if result is not MISS:
                 self.stats.calls += 1
-                return last.run(arrays)
+                return result
         return self._call(self._arguments(args, kwargs))
 
     def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
@@ -101,7 +102,7 @@ class Compiled:
         return derived.result([Symbol(outer, place[i], weak=weak) for i, weak in outputs])
 
     def _derive(self, arguments: Arguments) -> Derived:
-        return derive(trace_call(arguments), self._gradient)
+        return self._derivation.derive(arguments)
 
     # -- specialisations ----------------------------------------------------------------------
 
@@ -131,7 +132,7 @@ class Compiled:
             self._warn_of_integers(self._newest, arguments)
             reason = reason or reason_between(self._newest, arguments)
         self._newest = arguments
-        self.stats.note(reason, seconds)
+        self.stats.note(reason, seconds, derived.mode)
         return Specialisation(derived, program, statics=self._statics is not None)
 
     def _warn_of_integers(self, old: Arguments, new: Arguments) -> None:
@@ -152,7 +153,7 @@ class Compiled:
 
         Args:
             *args: As in a call.
-            stage: ``traced`` is what the function wrote; ``adjoint`` has the backward pass
+            stage: ``traced`` is what the function wrote; ``adjoint`` has the derivatives
                 appended, unsimplified; ``fused`` is what runs, after all passes.
             **kwargs: As in a call.
 
@@ -199,19 +200,19 @@ class Compiled:
             reference = weakref.ref(instance, lambda _: bound.pop(key, None))
         except TypeError:  # an instance with __slots__ is kept
             reference = lambda: instance  # noqa: E731
-        compiled = Compiled(Method(self._function, reference), *self._options)
+        compiled = type(self)(Method(self._function, reference), *self._options)
         self._bound[key] = (reference, compiled)
         return compiled
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
-        return Compiled(self._function, *self._options)
+        return type(self)(self._function, *self._options)
 
     __copy__ = functools.partialmethod(__deepcopy__, {})
 
     def __reduce__(self) -> Any:
         if found_by_name(self):
             return self.__qualname__
-        return Compiled, (self._function, *self._options)
+        return type(self), (self._function, *self._options)
 
 
 def check_callable(function: Any) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 from graphjit.transforms.compiled import Compiled
-from graphjit.transforms.derive import Gradient
+from graphjit.transforms.derive import PLAIN
+from graphjit.transforms.gradient import Gradient
 
 Function = Callable[..., Any]
 Decorator = Callable[[Function], Compiled]
@@ -50,7 +51,7 @@ def jit(
         return functools.partial(
             jit, static_argnames=static_argnames, static_argnums=static_argnums
         )
-    return Compiled(f, None, static_argnames, static_argnums)
+    return Compiled(f, PLAIN, static_argnames, static_argnums)
 
 
 @overload
@@ -123,5 +124,5 @@ def _differentiated(
     places = argnums if isinstance(argnums, int) else tuple(map(operator.index, argnums))
     gradient = Gradient(places, has_aux, value)
     if f is None:
-        return functools.partial(Compiled, gradient=gradient, static_argnames=static_argnames)
+        return functools.partial(Compiled, derivation=gradient, static_argnames=static_argnames)
     return Compiled(f, gradient, static_argnames)

@@ -1,38 +1,31 @@
-"""From a trace to the graph that is compiled: the trace itself, or with its gradient."""
+"""From a call to the graph that is compiled: what all transformations of functions share.
+
+A *derivation* says what is made of a function: the function itself (``Plain``), its gradient, its
+tangent, its Jacobian, the function of many examples. It traces the function and returns a graph on
+the leaves of the call's arguments, and how to make the user's result of the graph's outputs. Since
+that graph can be inlined into the graph of an outer trace, derivations compose.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import optree
 
-from graphjit.errors import DTypeError, ShapeError, TraceError
+from graphjit.errors import DTypeError, TraceError
 from graphjit.ir.aval import aval_of
 from graphjit.ir.graph import Graph, Node
 from graphjit.tracing.origin import user_line
 from graphjit.tracing.static import Static
-from graphjit.tracing.trace import Traced
-from graphjit.tracing.trees import Leaf
+from graphjit.tracing.trace import Outputs, Traced, trace_call
+from graphjit.tracing.trees import Arguments, Leaf
 
 FLOAT_HINT = "Pass a float: 3.0 for 3, x.astype(float) for an array of integers or bools."
-
-
-@dataclass(frozen=True)
-class Gradient:
-    """What to differentiate, and what to return beside the gradient."""
-
-    argnums: int | tuple[int, ...] = 0
-    has_aux: bool = False
-    value: bool = False
-
-    @property
-    def places(self) -> tuple[int, ...]:
-        """``argnums`` as a tuple."""
-        return self.argnums if isinstance(self.argnums, tuple) else (self.argnums,)
+RESULT_HINT = "Return it beside the result with has_aux=True, or convert it with .astype(float)."
 
 
 @dataclass(frozen=True)
@@ -40,114 +33,135 @@ class Derived:
     """A graph ready to be compiled.
 
     Attributes:
+        arguments: The call that it answers.
         traced: The trace it comes from.
-        graph: Same inputs as the trace's graph; its outputs are what ``result`` takes.
+        graph: Its inputs are the traced leaves of ``arguments``, then what the trace captured;
+            its outputs are what ``result`` takes.
         result: Makes what the user gets from the list of outputs.
         weak: For each output whether it came from Python floats alone.
+        mode: What was chosen where there was a choice, for ``stats``.
     """
 
+    arguments: Arguments
     traced: Traced
     graph: Graph
     result: Callable[[Sequence[Any]], Any]
     weak: tuple[bool, ...]
+    mode: str = ""
 
 
-def derive(traced: Traced, gradient: Gradient | None) -> Derived:
-    """Append the gradient to a trace, if one is wanted.
+class Derivation(Protocol):
+    """What is made of a function: a frozen dataclass of its options."""
+
+    def derive(self, arguments: Arguments) -> Derived:
+        """Trace the function of the call, and build the graph that answers it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The function as it is."""
+
+    def derive(self, arguments: Arguments) -> Derived:
+        """The trace itself."""
+        traced = trace_call(arguments)
+        outputs = traced.outputs
+        return Derived(arguments, traced, traced.graph, outputs.rebuilt, outputs.weak)
+
+
+PLAIN = Plain()
+
+
+def simplified(graph: Graph) -> Graph:
+    """The graph as it is differentiated: derivatives are those of the simplified function."""
+    from graphjit.passes.pipeline import PRIMAL, run  # loads networkx: 0.17 s, needed only now
+
+    return run(graph, PRIMAL)
+
+
+def plural(count: int, noun: str) -> str:
+    """A number and a noun: ``1 input``, ``3 inputs``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+# -- what the function returned ------------------------------------------------------------------
+
+
+class Main:
+    """What a function returned, as what is differentiated and what is auxiliary.
+
+    Numbers among what is differentiated are constants of the graph, with a derivative of zero.
+
+    Attributes:
+        graph: Its first ``count`` outputs are the differentiated ones.
+        count: How many.
+        names: What a message calls each of them, as in ``result['loss']``.
+        weak: For each output of the graph whether it came from Python floats alone.
 
     Raises:
-        TraceError, DTypeError, ShapeError: there is no such gradient.
+        DTypeError: an integer, or nothing at all, is to be differentiated.
+        TraceError: no pair was returned where ``has_aux`` asks for one.
     """
-    if gradient is None:
+
+    def __init__(self, traced: Traced, *, has_aux: bool) -> None:
+        self.has_aux, self.spec = has_aux, main_spec(traced, has_aux=has_aux, noun="result")
         outputs = traced.outputs
-        return Derived(traced, traced.graph, outputs.rebuilt, outputs.weak)
-    targets = [Target(traced, place) for place in check_places(traced, gradient)]
-    graph, loss = with_loss(traced, gradient)
-    count = len(graph.outputs)
-    wrt = [i for target in targets for i in target.inputs]
-    graph = with_gradient(graph, wrt)
-    if not gradient.value:
-        graph = Graph(graph.nodes, graph.inputs, graph.outputs[1:])
-    first = count if gradient.value else count - 1
-    ends = list(accumulate((len(target.inputs) for target in targets), initial=first))
+        self.leaves = outputs.leaves[: self.spec.num_leaves]
+        graph, outputs = lifted(traced.graph, outputs, self.spec.num_leaves)
+        self.graph, self.outputs, self.weak = graph, outputs, outputs.weak
+        self.places = [p for p in outputs.places if p < self.spec.num_leaves]
+        self.count = len(self.places)
+        called = [accessor.codify("result") for accessor in self.spec.accessors()]
+        self.names = [called[place] for place in self.places]
+        self.check()
 
-    def result(values: Sequence[Any]) -> Any:
-        pairs = zip(targets, pairwise(ends), strict=True)
-        trees = tuple([target.tree(values[start:end]) for target, (start, end) in pairs])
-        gradients = trees if isinstance(gradient.argnums, tuple) else trees[0]
-        primal = values[:first] if gradient.value else (None, *values[:first])
-        return together(gradient, loss(primal), gradients)
+    def check(self) -> None:
+        """Refuse what has no derivative."""
+        nodes = [self.graph.nodes[i] for i in self.graph.outputs[: self.count]]
+        for name, node in zip(self.names, nodes, strict=True):
+            if not node.aval.inexact:
+                raise DTypeError(
+                    f"the function's {name} is no float, so it has no derivative",
+                    origin=node.origin, operands=(f"{name}: {node.aval}",), hint=RESULT_HINT,
+                )  # fmt: skip
+        if not nodes:
+            raise DTypeError(
+                "the function returned nothing to differentiate", origin=user_line(),
+                operands=(f"it returned {shown(self.spec)}",), hint="Return a float or an array.",
+            )  # fmt: skip
 
-    constant = (False,) * (count - len(traced.outputs.weak))
-    weak = (*constant, *traced.outputs.weak, *(input_weak(traced, i) for i in wrt))
-    return Derived(traced, graph, result, weak if gradient.value else weak[1:])
+    def rebuilt(self, values: Sequence[Any]) -> Any:
+        """What the function returned: the result, or the pair of the result and what is aux."""
+        return self.outputs.rebuilt(values)
 
+    def auxiliary(self, values: Sequence[Any]) -> Any:
+        """What is auxiliary, from the outputs of the graph after the first ``count``."""
+        return self.outputs.rebuilt([*[None] * self.count, *values])[1]
 
-def with_gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
-    """The simplified graph with the gradient of its first output appended."""
-    from graphjit.passes.adjoint import adjoint  # loads networkx: 0.17 s, needed only now
-    from graphjit.passes.pipeline import PRIMAL, run
-
-    return adjoint(run(graph, PRIMAL), wrt)
-
-
-def input_weak(traced: Traced, place: int) -> bool:
-    """Whether an input of the graph stands for a Python float."""
-    kind = traced.arguments.kinds[traced.arguments.traced[place]]
-    return isinstance(kind, Leaf) and kind.weak
-
-
-def together(gradient: Gradient, primal: Any, gradients: Any) -> Any:
-    """The shape of the answer: gradients alone, with the value, with what is auxiliary."""
-    if gradient.value:
-        return primal, gradients
-    return (gradients, primal[1]) if gradient.has_aux else gradients
+    def tree(self, derivatives: Sequence[Any]) -> Any:
+        """One derivative for each float, in the container of the result; else None."""
+        leaves: list[Any] = [None] * self.spec.num_leaves
+        for place, derivative in zip(self.places, derivatives, strict=True):
+            leaves[place] = derivative
+        return optree.tree_unflatten(self.spec, leaves)
 
 
-# -- the output that is differentiated ------------------------------------------------------------
+def main_spec(traced: Traced, *, has_aux: bool, noun: str) -> optree.PyTreeSpec:
+    """The structure of what is differentiated: all of the result, or the first of a pair.
 
-
-def with_loss(traced: Traced, gradient: Gradient) -> tuple[Graph, Callable[[Any], Any]]:
-    """The graph with the loss as its first output, and how to rebuild what was returned.
-
-    A function that returns a plain float has a loss too: a constant.
+    Raises:
+        TraceError: the result is no pair.
     """
-    place = loss_place(traced, gradient)
-    graph, outputs = traced.graph, traced.outputs
-    if place in outputs.places:
-        check_loss(graph.nodes[graph.outputs[outputs.places.index(place)]])
-        return graph, outputs.rebuilt
-    value = np.asarray(outputs.leaves[place])
-    node = Node(len(graph.nodes), "constant", (), aval_of(value), {"value": value}, user_line())
-    check_loss(node)
-
-    def rebuilt(values: Any) -> Any:
-        return outputs.rebuilt(values[1:])
-
-    return Graph((*graph.nodes, node), graph.inputs, (node.id, *graph.outputs)), rebuilt
-
-
-def loss_place(traced: Traced, gradient: Gradient) -> int:
-    """Which leaf of the result is the loss: the only one, or with ``has_aux`` the first."""
     spec = traced.outputs.spec
-    if gradient.has_aux:
-        if spec.type is not tuple or spec.num_children != 2:
-            raise TraceError(
-                "with has_aux=True the function must return a pair (loss, auxiliary)",
-                origin=user_line(),
-                operands=(f"it returned {shown(spec)}",),
-            )
-        spec = spec.children()[0]
-    loss = traced.outputs.leaves[0] if spec.num_leaves else None
-    strange = 0 not in traced.outputs.places and not isinstance(loss, int | float | np.number)
-    if not spec.is_leaf() or strange:
+    if not has_aux:
+        return spec
+    if spec.type is not tuple or spec.num_children != 2:
         raise TraceError(
-            "a gradient needs a function that returns one number",
+            f"with has_aux=True the function must return a pair ({noun}, auxiliary)",
             origin=user_line(),
-            operands=(f"it returned {shown(spec) if not spec.is_leaf() else type(loss).__name__}",),
-            hint="Return the loss alone, or (loss, auxiliary) with has_aux=True.",
+            operands=(f"it returned {shown(spec)}",),
         )
-    return 0
+    return spec.children()[0]
 
 
 def shown(spec: optree.PyTreeSpec) -> str:
@@ -155,42 +169,69 @@ def shown(spec: optree.PyTreeSpec) -> str:
     return str(spec).removeprefix("PyTreeSpec(")[:-1].partition(", namespace=")[0]
 
 
-def check_loss(node: Node) -> None:
-    """Refuse a loss that has no gradient.
-
-    Raises:
-        ShapeError: it is no scalar.
-        DTypeError: it is no float.
-    """
-    if node.aval.shape:
-        raise ShapeError(
-            f"a gradient needs a scalar, but the function returned an array of shape "
-            f"{node.aval.shape}",
-            origin=node.origin,
-            operands=(node.aval,),
-            hint="Reduce it with np.sum or np.mean; an array of one element with x.reshape(()).",
-        )
-    if not node.aval.inexact:
-        raise DTypeError(
-            "the function's result is no float, so it has no gradient",
-            origin=node.origin,
-            operands=(node.aval,),
-            hint="Return a float32 or float64 scalar.",
-        )
+def lifted(graph: Graph, outputs: Outputs, count: int) -> tuple[Graph, Outputs]:
+    """The graph with the numbers among the first ``count`` leaves as constant outputs."""
+    nodes, leaves = list(graph.nodes), list(outputs.leaves)
+    known = dict(zip(outputs.places, zip(graph.outputs, outputs.weak, strict=True), strict=True))
+    for place, leaf in enumerate(leaves[:count]):
+        if place not in known and isinstance(leaf, int | float | np.number):
+            value = np.asarray(leaf)
+            params = {"value": value}
+            node = Node(len(nodes), "constant", (), aval_of(value), params, user_line())
+            nodes.append(node)
+            known[place], leaves[place] = (node.id, False), None
+    places = tuple(sorted(known))
+    ids, weak = tuple(known[p][0] for p in places), tuple(known[p][1] for p in places)
+    changed = replace(outputs, leaves=tuple(leaves), places=places, weak=weak)
+    return Graph(tuple(nodes), graph.inputs, ids), changed
 
 
 # -- the arguments with respect to which ---------------------------------------------------------
 
 
-def check_places(traced: Traced, gradient: Gradient) -> list[int]:
+class Targets:
+    """The differentiated arguments of a traced call.
+
+    Attributes:
+        inputs: Positions among the graph's inputs of their float leaves.
+        names: What the user calls each of those.
+
+    Raises:
+        TraceError, DTypeError: there is no such argument, or nothing in it to differentiate.
+    """
+
+    def __init__(self, traced: Traced, argnums: int | tuple[int, ...]) -> None:
+        self.single = isinstance(argnums, int)
+        places = check_places(traced.arguments, argnums)
+        self.targets = [Target(traced.arguments, place) for place in places]
+        self.inputs = [i for target in self.targets for i in target.inputs]
+        arguments = traced.arguments
+        self.names = [arguments.names[arguments.traced[i]] for i in self.inputs]
+        self.weak = tuple(weak_input(arguments, i) for i in self.inputs)
+
+    def tree(self, derivatives: Sequence[Any]) -> Any:
+        """One derivative an input, in the arguments' containers; a tuple for several arguments."""
+        ends = list(accumulate((len(target.inputs) for target in self.targets), initial=0))
+        pairs = zip(self.targets, pairwise(ends), strict=True)
+        trees = tuple([target.tree(derivatives[start:end]) for target, (start, end) in pairs])
+        return trees[0] if self.single else trees
+
+
+def weak_input(arguments: Arguments, place: int) -> bool:
+    """Whether an input of the graph stands for a Python float."""
+    kind = arguments.kinds[arguments.traced[place]]
+    return isinstance(kind, Leaf) and kind.weak
+
+
+def check_places(arguments: Arguments, argnums: int | tuple[int, ...]) -> list[int]:
     """``argnums`` as positions from the front.
 
     Raises:
         TraceError: a position that the call does not have, or one named twice.
     """
-    positional = traced.arguments.positional
+    positional = arguments.positional
     count, places = len(positional), []
-    for place in gradient.places:
+    for place in argnums if isinstance(argnums, tuple) else (argnums,):
         if not -count <= place < count:
             names = ", ".join(name for name, _ in positional) or "none"
             raise TraceError(
@@ -201,7 +242,7 @@ def check_places(traced: Traced, gradient: Gradient) -> list[int]:
             )
         places.append(place % count)
     if len(set(places)) != len(places):
-        raise TraceError(f"argnums={gradient.argnums} names an argument twice", origin=user_line())
+        raise TraceError(f"argnums={argnums} names an argument twice", origin=user_line())
     return places
 
 
@@ -212,8 +253,7 @@ class Target:
         inputs: Positions among the graph's inputs of its float leaves.
     """
 
-    def __init__(self, traced: Traced, place: int) -> None:
-        arguments = traced.arguments
+    def __init__(self, arguments: Arguments, place: int) -> None:
         specs = arguments.spec.children()[0].children()
         first = sum(spec.num_leaves for spec in specs[:place])
         self.spec = specs[place]

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import optree
 
 from graphjit.ir.graph import Graph
-from graphjit.tracing.trees import NAMESPACE, Leaf
+from graphjit.tracing.trees import Leaf
 from graphjit.transforms.derive import Derived
+from graphjit.transforms.quick import MISS, quick_launcher
 
 
 class Program(Protocol):
@@ -50,48 +50,31 @@ class Specialisation:
         self.derived, self.program = derived, program
         traced = derived.traced
         self.changed: Callable[[], str] = traced.guards.changed
-        self.traced = traced.arguments.traced
+        arguments = derived.arguments
+        self.traced = arguments.traced
         self.inputs = tuple(
             (kind.aval.shape, kind.aval.dtype)
-            for kind in traced.arguments.kinds
+            for kind in arguments.kinds
             if isinstance(kind, Leaf)
         )
         graph = derived.graph
         self.hidden = tuple((a, a.shape, a.dtype) for a in traced.captured)
         avals = graph.avals(graph.outputs)
         self.scalars = tuple(i for i, aval in enumerate(avals) if not aval.shape)
-        # What the quick way through demands: positional arguments, no static containers.
-        self.quick = not traced.arguments.kwargs and not statics
-        self.spec = traced.arguments.spec
-        self.expected = tuple(map(expectation, traced.arguments.leaves, traced.arguments.kinds))
-        # Arrays and floats by position and nothing else need no pytrees.
-        self.plain = all(type(arg) in (float, np.ndarray) for arg in traced.arguments.args)
         single = traced.outputs.spec.is_leaf() and traced.outputs.places == (0,)
         alone = len(avals) == 1 and single and derived.result == traced.outputs.rebuilt
         self.result = (lambda values: values[0]) if alone else derived.result
+        self._quick = None
+        if not (arguments.kwargs or statics) and hasattr(program, "launch"):
+            self._quick = quick_launcher(
+                arguments.args, arguments.kinds, traced.captured, program, self.result
+            )
 
-    def fitting(self, args: tuple[Any, ...]) -> Sequence[Any] | None:
-        """The traced leaves of the arguments, if the program can read them as they are."""
-        if not self.quick:
-            return None
-        leaves = args if self.plain else self._flat(args)
-        if leaves is None or len(leaves) != len(self.expected):
-            return None
-        for leaf, (kind, shape, form) in zip(leaves, self.expected, strict=True):
-            if type(leaf) is not kind:
-                return None
-            if kind is np.ndarray:
-                if leaf.dtype is not form or leaf.shape != shape or not leaf.flags.carray:
-                    return None
-            elif kind is not float and leaf != form:
-                return None
-        return leaves if len(self.traced) == len(leaves) else [leaves[i] for i in self.traced]
-
-    def _flat(self, args: tuple[Any, ...]) -> Sequence[Any] | None:
-        """The leaves of the arguments, if they have the structure of those traced."""
-        tree: Any = (args, {})
-        leaves, spec = optree.tree_flatten(tree, namespace=NAMESPACE)
-        return leaves if spec == self.spec else None
+    def quick(self, args: tuple[Any, ...]) -> Any:
+        """The result, or ``MISS`` where the arguments are not quite like those traced."""
+        if self._quick is None:
+            return MISS
+        return self._quick(args)
 
     def stale(self) -> str:
         """Why the program no longer says what the function would, or an empty string."""
@@ -119,20 +102,6 @@ class Specialisation:
             for index in self.scalars:
                 values[index] = values[index][()]
         return self.result(values)
-
-
-def expectation(leaf: Any, kind: Any) -> tuple[Any, Any, Any]:
-    """Type, shape and dtype of a leaf that the quick way takes; for a static one its value."""
-    if not isinstance(kind, Leaf):
-        quick = type(leaf) in (int, bool, str)
-        return (type(leaf) if quick else Never), None, leaf
-    if kind.weak:
-        return float, None, None
-    return (np.ndarray if kind.aval.shape else Never), kind.aval.shape, kind.aval.dtype
-
-
-class Never:
-    """The type of no leaf."""
 
 
 def conform(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:

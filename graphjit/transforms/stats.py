@@ -22,15 +22,19 @@ class Stats:
         specialisations: How many programs were built.
         recompiles: Why each one after the first was, such as ``argument x: f64[3] -> f64[4]``.
         seconds: Time spent by phase: ``trace``, ``passes``, ``render``, ``compile``, ...
+        modes: The mode of each Jacobian, such as ``forward: 3 inputs, 10 outputs``.
     """
 
     calls: int = 0
     specialisations: int = 0
     recompiles: list[str] = field(default_factory=list)
     seconds: Counter[str] = field(default_factory=Counter)
+    modes: list[str] = field(default_factory=list)
 
-    def note(self, reason: str, seconds: Mapping[str, float]) -> None:
+    def note(self, reason: str, seconds: Mapping[str, float], mode: str = "") -> None:
         """Record a new specialisation."""
+        if mode:
+            self.modes.append(mode)
         if self.specialisations:
             self.recompiles.append(reason)
         self.specialisations += 1
@@ -39,6 +43,7 @@ class Stats:
     def __repr__(self) -> str:
         rows = [("calls", f"{self.calls}"), ("specialisations", f"{self.specialisations}")]
         rows += [(phase, f"{1e3 * taken:.1f} ms") for phase, taken in self.seconds.items()]
+        rows += [("mode", mode) for mode in self.modes[-REASONS_SHOWN:]]
         rows += [("recompiled", reason) for reason in self.recompiles[-REASONS_SHOWN:]]
         width = max(len(name) for name, _ in rows)
         return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)

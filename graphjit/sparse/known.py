@@ -1,0 +1,124 @@
+"""What is known of values before the program runs: constants, and arrays that are captured.
+
+Indices and masks choose which elements a result depends on, and zeros which it does not. Where they
+come from arrays that the function closes over, the pattern is right as long as these stay the same:
+what was looked at is remembered, and compared before each call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphjit.errors import IndexRangeError
+from graphjit.ir.graph import Graph, Node
+from graphjit.ir.primitive import TABLE
+
+Array = np.ndarray[Any, Any]
+KEEPS_ZEROS = frozenset({"negative", "cast", "positive"})
+
+
+class Known:
+    """The values that no argument has a part in.
+
+    Attributes:
+        used: For each captured array that the pattern relied on, by its position, whether its
+            values counted or only which of them are zero.
+    """
+
+    def __init__(self, graph: Graph, captured: Sequence[Any]) -> None:
+        self.graph = graph
+        hidden = graph.inputs[len(graph.inputs) - len(captured) :]
+        self._captured = captured
+        self._position = {ident: place for place, ident in enumerate(hidden)}
+        self._values: dict[int, Array] = {}
+        self._supports: dict[int, Array] = {}
+        self._sources: dict[int, frozenset[int]] = {}
+        self.used: dict[int, bool] = {}
+        for node in graph.nodes:
+            self._visit(node)
+
+    def value(self, ident: int) -> Array | None:
+        """What the node will be, if that is known."""
+        if ident in self._values:
+            self.used.update(dict.fromkeys(self._sources[ident], True))
+        return self._values.get(ident)
+
+    def support(self, ident: int) -> Array | None:
+        """Where the node can be other than zero, if that is known."""
+        if ident in self._values:
+            return np.asarray(self.value(ident) != 0)
+        for place in self._sources.get(ident, ()):
+            self.used.setdefault(place, False)
+        return self._supports.get(ident)
+
+    def watched(self) -> Watch:
+        """What the pattern relied on so far."""
+        return Watch([(self._captured[place], exact) for place, exact in self.used.items()])
+
+    def _visit(self, node: Node) -> None:
+        if node.op == "input":
+            self._capture(node)
+        elif all(i in self._values for i in node.inputs):
+            self._evaluate(node)
+        elif TABLE[node.op].kind == "layout" or node.op in KEEPS_ZEROS:
+            self._keep(node)
+
+    def _capture(self, node: Node) -> None:
+        place = self._position.get(node.id)
+        if place is None or not isinstance(self._captured[place], np.ndarray):
+            return
+        array = self._captured[place]
+        self._sources[node.id] = frozenset({place})
+        if node.aval.inexact:
+            self._supports[node.id] = array != 0
+        else:
+            self._values[node.id] = array
+
+    def _evaluate(self, node: Node) -> None:
+        """Compute a node from known operands, unless it has no value of its own or fails."""
+        if node.results or node.op == "item":
+            return
+        operands = [self._values[i] for i in node.inputs]
+        try:
+            with np.errstate(all="ignore"):
+                value = TABLE[node.op].numpy(*operands, **node.params)
+        except IndexRangeError:  # raised again when the program runs
+            return
+        self._values[node.id] = np.asarray(value, dtype=node.aval.dtype)
+        self._sources[node.id] = self._origins(node)
+
+    def _keep(self, node: Node) -> None:
+        """Layout moves zeros with the other elements."""
+        masks = [self._mask(i) for i in node.inputs]
+        if any(mask is None for mask in masks):
+            return
+        rule = TABLE[node.op]
+        moved = rule.numpy(*masks, **node.params) if rule.kind == "layout" else masks[0]
+        self._supports[node.id] = np.asarray(moved)
+        self._sources[node.id] = self._origins(node)
+
+    def _mask(self, ident: int) -> Array | None:
+        if ident in self._values:
+            return np.asarray(self._values[ident] != 0)
+        return self._supports.get(ident)
+
+    def _origins(self, node: Node) -> frozenset[int]:
+        return frozenset().union(*(self._sources[i] for i in node.inputs))
+
+
+class Watch:
+    """Captured arrays that a pattern relied on, as they were then."""
+
+    def __init__(self, arrays: Sequence[tuple[Array, bool]]) -> None:
+        self._arrays = [(a, exact, a.copy() if exact else a != 0) for a, exact in arrays]
+
+    def changed(self) -> str:
+        """Why the pattern may be wrong now, or an empty string."""
+        for array, exact, then in self._arrays:
+            if not np.array_equal(array if exact else array != 0, then):
+                what = "an index or mask" if exact else "the zeros of an array"
+                return f"{what} that the sparsity pattern relies on changed"
+        return ""
