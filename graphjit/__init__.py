@@ -24,6 +24,7 @@ __all__ = [
     "errors",
     "grad",
     "jit",
+    "sparse",
     "special",
     "train",
     "value_and_grad",
@@ -31,7 +32,7 @@ __all__ = [
 
 # What is loaded when it is first used: `import graphjit` stays fast.
 _LAZY = {"check_grads": "graphjit.testing"}
-_MODULES = ("draw", "errors", "special", "train")
+_MODULES = ("draw", "errors", "sparse", "special", "train")
 
 
 def __getattr__(name: str) -> Any:

@@ -191,7 +191,7 @@ def entered(builder: Builder, leaf: Any) -> Symbol:
     return Symbol(builder, symbol.id)
 
 
-def first(x: Symbol) -> Symbol:
+def first(x: Symbol) -> Any:
     """A stand-in for one slice: only its aval matters."""
     return x[0] if x.shape and x.shape[0] else np.sum(x, axis=0)
 
@@ -223,8 +223,7 @@ class Body:
                     "the function of scan must return a pair (carry, output)", origin=user_line(),
                     hint="Return (carry, None) where there is no output.",
                 )  # fmt: skip
-            inner = active()
-            assert inner is not None
+            inner = active() or builder  # the trace of ``f`` itself
             return optree.tree_map(lambda leaf: entered(inner, leaf), result, namespace=NAMESPACE)
 
         tree = carry.tree(carry.symbols)
@@ -278,7 +277,8 @@ def step_count(slices: Leaves, length: int | None) -> int:
     lengths |= {length} if length is not None else set()
     if len(lengths) != 1 or None in lengths:
         raise ShapeError(
-            "scan needs one length", origin=user_line(), operands=tuple(s.aval for s in slices.symbols),
+            "scan needs one length", origin=user_line(),
+            operands=tuple(s.aval for s in slices.symbols),
             hint="All arrays in xs must have the same first axis; pass length= where xs is None.",
         )  # fmt: skip
     return int(lengths.pop() or 0)

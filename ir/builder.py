@@ -107,10 +107,12 @@ class Builder:
         self, op: str, inputs: tuple[int, ...], results: tuple[Aval, ...], params: dict[str, Any]
     ) -> list[int]:
         ident = self._add(op, inputs, results[0], params, None, results)
-        return [
-            self._add("item", (ident,), aval, {"index": index}, self.nodes[ident].origin)
-            for index, aval in enumerate(results)
-        ]
+        return [self.item(ident, index) for index in range(len(results))]
+
+    def item(self, ident: int, index: int) -> int:
+        """One result of a node that has several."""
+        node = self.nodes[ident]
+        return self._add("item", (ident,), node.results[index], {"index": index}, node.origin)
 
     def broadcast(self, *inputs: int) -> tuple[int, ...]:
         """The operands, each broadcast to their common shape."""

@@ -58,3 +58,16 @@ def topological(graph: Graph, key: Callable[[int], object]) -> list[int]:
 def edges(graph: Graph) -> dict[tuple[int, int], tuple[int, ...]]:
     """Every edge of the view with the operand positions that it carries."""
     return {(operand, ident): args for operand, ident, args in graph.dag.edges(data="args")}
+
+
+def greedy_coloring(edges: Iterable[tuple[int, int]], order: Iterable[int]) -> dict[int, int]:
+    """A color from 0 on for each vertex of ``order``, another one than its neighbours have.
+
+    The vertices are taken in turn, and each gets the smallest color that is free.
+    """
+    network: nx.Graph[int] = nx.Graph()
+    turns = list(order)
+    network.add_nodes_from(turns)
+    network.add_edges_from(edges)
+    colors: dict[int, int] = nx.greedy_color(network, strategy=lambda *_: turns)
+    return colors

@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from graphjit.ir.aval import Aval
 
-Kind = Literal["map", "reduce", "running", "layout", "contract", "index", "source", "call", "control"]
+Kind = Literal[
+    "map", "reduce", "running", "layout", "contract", "index", "source", "call", "control"
+]
 Rule = Callable[..., Any]
 
 

@@ -16,6 +16,7 @@ from graphjit.ir.graph import Graph, Node, Origin
 from graphjit.ir.primitive import TABLE
 from graphjit.ir.symbol import Symbol
 from graphjit.ir.table.reduce import spread
+from graphjit.passes.control import REVERSE, Reverse, saving
 
 
 def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
@@ -81,11 +82,10 @@ def pullback(graph: Graph, wrt: Sequence[int], of: Sequence[int] | None = None) 
     return swept(graph, wrt, seeds)
 
 
-def swept(
-    graph: Graph, wrt: Sequence[int], seeds: Callable[[Builder], dict[int, Symbol]]
-) -> Graph:
+def swept(graph: Graph, wrt: Sequence[int], seeds: Callable[[Builder], dict[int, Symbol]]) -> Graph:
     """The graph with the cotangents of some inputs appended, given those of some nodes."""
     check_floats([graph.nodes[graph.inputs[i]] for i in wrt])
+    graph = saving(graph)
     builder = Builder()
     inputs = [graph.nodes[i] for i in graph.inputs]
     place = builder.inline(graph, [builder.input(node.aval, node.origin) for node in inputs])
@@ -137,6 +137,7 @@ class Backward:
         self.builder, self.graph, self.place, self.sources = builder, graph, place, sources
         self.active = depends_on(graph, sources)
         self.cotangents: dict[int, Symbol] = {}
+        self.results: dict[int, dict[int, Symbol]] = {}
         self.steep: set[int] = set()
 
     def run(self, seeds: dict[int, Symbol]) -> list[Symbol]:
@@ -153,9 +154,34 @@ class Backward:
     def hand_down(self, node: Node) -> None:
         """Add this node's share to the cotangent of each active operand."""
         cotangent = self.cotangents[node.id]
+        if node.op == "item":
+            self.results.setdefault(node.inputs[0], {})[node.params["index"]] = cotangent
+            self.cotangents[node.inputs[0]] = cotangent  # so that the node is visited
+            return
+        self.add_shares(node, self.control(node) if node.results else self.plain(node, cotangent))
+
+    def control(self, node: Node) -> Sequence[Any]:
+        """The shares that control flow hands down, from the cotangents of its results."""
+        rule = REVERSE.get(node.op)
+        if rule is None:
+            raise MissingRule(
+                f"{node.op} has no derivative in reverse mode", origin=node.origin,
+                hint="Use scan or fori_loop with a known number of steps, or forward mode (jvp).",
+            )  # fmt: skip
+        operands = [self.place[i] for i in node.inputs]
+        floats = [i in self.active and self.graph.nodes[i].aval.inexact for i in node.inputs]
+        return rule(
+            Reverse(node, self.builder, self.place[node.id], operands, self.results[node.id], floats)
+        )
+
+    def plain(self, node: Node, cotangent: Symbol) -> Sequence[Any]:
+        """The shares of an ordinary operation."""
         operands = [Symbol(self.builder, self.place[i]) for i in node.inputs]
         result = Symbol(self.builder, self.place[node.id])
-        shares = cotangents(node, cotangent, result, operands, steep=node.id in self.steep)
+        return cotangents(node, cotangent, result, operands, steep=node.id in self.steep)
+
+    def add_shares(self, node: Node, shares: Sequence[Any]) -> None:
+        """Add up what reaches each operand."""
         for operand, share in zip(node.inputs, shares, strict=True):
             if (
                 share is None

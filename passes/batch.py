@@ -10,13 +10,12 @@ from graphjit.ir.builder import Builder
 from graphjit.ir.graph import Graph, Node
 from graphjit.ir.primitive import TABLE
 from graphjit.ir.table.contract import terms
+from graphjit.passes.control_batch import BATCH
 
 LETTERS = "zyxwvutsrqponmlkjihgfedcbaZYXWVUTSRQPONMLKJIHGFEDCBA"
 
 
-def batch(
-    graph: Graph, batched: Sequence[int], size: int, single: Sequence[int] = ()
-) -> Graph:
+def batch(graph: Graph, batched: Sequence[int], size: int, single: Sequence[int] = ()) -> Graph:
     """The graph with a new first axis on some inputs and on every output.
 
     A node none of whose operands is batched is copied as it is and computed once. Each other
@@ -50,6 +49,7 @@ class Batching:
         self.builder = Builder()
         self.place: dict[int, int] = {}
         self.wide: set[int] = set()
+        self.items: dict[int, dict[int, tuple[int, bool]]] = {}
 
     def run(self, batched: Sequence[int], single: Sequence[int] = ()) -> Graph:
         """The batched graph."""
@@ -61,12 +61,25 @@ class Batching:
                 self.wide.add(ident)
             self.place[ident] = self.builder.input(aval, node.origin)
         for node in self.graph.nodes:
-            if node.id not in self.place:
+            if node.op == "item" and node.inputs[0] in self.items:
+                self.place[node.id], wide = self.items[node.inputs[0]][node.params["index"]]
+                self.wide |= {node.id} if wide else set()
+            elif node.results and self.wide.intersection(node.inputs):
+                self.control(node)
+            elif node.id not in self.place:
                 self.place[node.id] = self.visit(node)
         outputs = enumerate(self.graph.outputs)
         return self.builder.graph(
             [self.unwidened(i) if at in single else self.widened(i) for at, i in outputs]
         )
+
+    def control(self, node: Node) -> None:
+        """Control flow: each of its results has a place of its own, with the axis or without."""
+        rule = BATCH.get(node.op)
+        if rule is None:
+            raise MissingRule(f"{node.op} has no batching rule", origin=node.origin)
+        self.builder.origin = lambda: node.origin
+        self.items[node.id] = rule(self, node)
 
     def visit(self, node: Node) -> int:
         """Copy the node, in its batched form where an operand is batched."""

@@ -17,6 +17,7 @@ from graphjit.ir.graph import Graph
 from graphjit.ir.text import show
 from graphjit.ir.verify import verify
 from graphjit.passes.adjoint import adjoint, pullback
+from graphjit.passes.batch import batch
 from graphjit.passes.compare import compare
 from graphjit.passes.fold import fold
 from graphjit.passes.fuse import fuse
@@ -27,7 +28,6 @@ from graphjit.passes.simplify import simplify
 from graphjit.passes.tangent import tangent
 
 Pass = Callable[[Graph], Graph]
-
 
 
 def nested(graph: Graph) -> Graph:
@@ -56,10 +56,11 @@ def inner(params: Mapping[str, Any]) -> dict[str, Any]:
 
 PASSES: dict[str, Callable[..., Graph]] = {
     rewriting.__name__: rewriting
-    for rewriting in (prune, merge, fold, simplify, order, nested, adjoint, fuse)
+    for rewriting in (prune, merge, fold, simplify, order, nested, adjoint, pullback, tangent, fuse)
 }
+PASSES["batch"] = lambda graph, batched, size: batch(graph, batched, *size)
 # These make another function of the graph: their meaning before and after is not comparable.
-TRANSFORMS = frozenset({"adjoint", "pullback", "tangent"})
+TRANSFORMS = frozenset({"adjoint", "pullback", "tangent", "batch"})
 STEP = re.compile(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*(?:,|$)")
 
 

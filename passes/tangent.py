@@ -15,6 +15,7 @@ from graphjit.ir.graph import Graph, Node
 from graphjit.ir.primitive import TABLE, Primitive
 from graphjit.ir.symbol import Symbol
 from graphjit.passes.adjoint import times
+from graphjit.passes.control import FORWARD, Both, Dual
 
 
 def tangent(graph: Graph, wrt: Sequence[int]) -> Graph:
@@ -61,12 +62,23 @@ class Forward:
     def __init__(self, graph: Graph, builder: Builder, place: dict[int, int]) -> None:
         self.graph, self.builder, self.place = graph, builder, place
         self.tangents: dict[int, Symbol] = {}
+        self.items: dict[int, Both] = {}
 
     def run(self, seeds: dict[int, Symbol]) -> None:
         """Copy every node, and push the tangents through those that depend on the seeds."""
         self.tangents = dict(seeds)
         active = depends_on(self.graph, seeds)
         for node in self.graph.nodes:
+            if node.results and node.id in active:
+                self.push_control(node)
+                continue
+            if node.op == "item" and node.inputs[0] in self.items:
+                primals, tangents = self.items[node.inputs[0]]
+                index = node.params["index"]
+                self.place[node.id] = primals[index]
+                if index in tangents:
+                    self.tangents[node.id] = Symbol(self.builder, tangents[index])
+                continue
             if node.id not in self.place:
                 self.place[node.id] = self.builder.copy(
                     node, tuple(self.place[i] for i in node.inputs)
@@ -74,6 +86,16 @@ class Forward:
             if node.id in active and node.inputs and node.aval.inexact:
                 self.builder.origin = lambda origin=node.origin: origin  # type: ignore[misc]
                 self.push(node)
+
+    def push_control(self, node: Node) -> None:
+        """Control flow that computes primals and tangents together."""
+        rule = FORWARD.get(node.op)
+        if rule is None:
+            raise MissingRule(f"{node.op} has no derivative", origin=node.origin)
+        self.builder.origin = lambda: node.origin
+        operands = [self.place[i] for i in node.inputs]
+        tangents = [self.tangents[i].id if i in self.tangents else None for i in node.inputs]
+        self.items[node.id] = rule(Dual(node, self.builder, operands, tangents))
 
     def push(self, node: Node) -> None:
         """The tangent of a node's result, from those of its operands."""

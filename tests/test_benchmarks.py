@@ -24,7 +24,7 @@ TINY: dict[str, dict[str, int]] = {
 @pytest.fixture
 def harness(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The benchmarks' modules, with all programs run as plain Python: nothing is compiled."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))  # type: ignore[no-untyped-call]
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
     monkeypatch.setattr(numba.config, "DISABLE_JIT", True)
     with override(jit=False):
         yield importlib.import_module("harness")

@@ -180,12 +180,14 @@ def test_the_users_lines_stand_beside_the_statements(name: str) -> None:
     assert max(map(len, text.splitlines())) <= 140
 
 
-# -- no name becomes code ----------------------------------------------------------------------------
+# -- no name becomes code --------------------------------------------------------------------------
 
 NODES = (
-    ast.Module, ast.Expr, ast.Import, ast.ImportFrom, ast.alias, ast.FunctionDef, ast.arguments, ast.arg,
+    ast.Module, ast.Expr, ast.Import, ast.ImportFrom, ast.alias, ast.FunctionDef, ast.arguments,
+    ast.arg, ast.While,
     ast.Assign, ast.Name, ast.Load, ast.Store, ast.Constant, ast.Attribute, ast.Call, ast.keyword,
-    ast.Subscript, ast.Slice, ast.For, ast.If, ast.IfExp, ast.Break, ast.Pass, ast.BinOp, ast.UnaryOp, ast.BoolOp,
+    ast.Subscript, ast.Slice, ast.For, ast.If, ast.IfExp, ast.Break, ast.Pass, ast.BinOp,
+    ast.UnaryOp, ast.BoolOp,
     ast.Compare, ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.Tuple,
 )  # fmt: skip
 PLAIN = re.compile(
@@ -252,8 +254,10 @@ def test_the_zoos_programs_hold_plain_loops_only(animal: Animal) -> None:
 
 
 HOSTILE = [
-    "x);import os#", "x'''+__import__('os').abort()+'''", 'x"""\nimport os\nos.abort()\n"""', "x\nimport os\n",
-    "x\\", "\u2028import os", "x\rimport os\r", "ñandú", "𝔁", "\x00", "{0}", "%s", "#", "run", "args",
+    "x);import os#", "x'''+__import__('os').abort()+'''", 'x"""\nimport os\nos.abort()\n"""',
+    "x\nimport os\n",
+    "x\\", "\u2028import os", "x\rimport os\r", "ñandú", "𝔁", "\x00", "{0}", "%s", "#",
+    "run", "args",
     "\x0cimport os", "\x85import os", "a" * 10_000, "\u202eevil", "'", '"', "range", "\udc80",
 ]  # fmt: skip
 

@@ -142,7 +142,11 @@ def classifier(params: Any, x: Any, y: Any) -> Any:
     return -np.mean(logp[np.arange(len(y)), y])
 
 
-OPTIMIZERS = {"sgd": train.sgd(0.1), "momentum": train.sgd(0.1, 0.9), "adam": train.adam()}
+OPTIMIZERS: dict[str, Any] = {
+    "sgd": train.sgd(0.1),
+    "momentum": train.sgd(0.1, 0.9),
+    "adam": train.adam(),
+}
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -240,7 +244,7 @@ def test_fusing_is_deterministic(animal: Animal) -> None:
 
 
 def test_a_value_that_is_read_before_and_after_a_product_makes_no_cycle() -> None:
-    """s joins x's loop or y's, but not both: y needs the product, the product needs x."""
+    """S joins x's loop or y's, but not both: y needs the product, the product needs x."""
 
     def function(x: Any, w: Any) -> Any:
         first = np.sin(x)
@@ -256,7 +260,7 @@ def test_a_value_that_is_read_before_and_after_a_product_makes_no_cycle() -> Non
 
 def test_a_long_alternation_of_loops_and_products_stays_acyclic() -> None:
     def function(x: Any, w: Any) -> Any:
-        kept = []
+        kept: list[Any] = []
         for _ in range(12):
             x = np.tanh(x @ w) + sum(kept)
             kept.append(np.sin(x))
@@ -270,8 +274,10 @@ def test_a_long_alternation_of_loops_and_products_stays_acyclic() -> None:
 def test_layouts_are_read_through_and_cost_no_kernel() -> None:
     builder = Builder()
     x = Symbol(builder, builder.input(aval_of(np.ones((4, 6)))))
-    y = np.sin(np.reshape(x[::-1].T, (2, 3, 4)))[:, ::2]
-    graph = builder.graph([np.sum(y * 2).id, (y + 1).id])
+    y: Any = np.sin(np.reshape(x[::-1].T, (2, 3, 4)))[:, ::2]
+    one: Any = y + 1
+    two: Any = np.sum(y * 2)
+    graph = builder.graph([two.id, one.id])
     program = built(graph).loops
     assert total(program, "loops") <= 2, listing(program)
     values = [np.random.default_rng(0).normal(size=(4, 6))]

@@ -190,7 +190,7 @@ def test_a_root_is_taken_where_numpy_takes_one() -> None:
         np.testing.assert_array_equal(evaluate(after, x)[0], x**0.5)
 
 
-STABLE = {
+STABLE: dict[str, tuple[Callable[..., Any], str]] = {
     "log(1 + exp(x))": (lambda x: np.log(1 + np.exp(x)), "logaddexp"),
     "log(exp(x) + 1)": (lambda x: np.log(np.exp(x) + 1), "logaddexp"),
     "log1p(exp(x))": (lambda x: np.log1p(np.exp(x)), "logaddexp"),

@@ -34,7 +34,7 @@ class Animal:
         return trace(self.function, self.args())
 
 
-def trace(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Graph, list[Any]]:
+def trace(function: Callable[..., Any], args: Any) -> tuple[Graph, list[Any]]:
     """Trace a function as the library does, but for source lines and static arguments."""
     builder = Builder()
     values, tree = optree.tree_flatten(args)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import replace
-from typing import Any, Literal
 
+from graphjit.codegen.buffers import Buffers
 from graphjit.codegen.loops import (
     Buffer,
     Constant,
@@ -25,12 +24,11 @@ from graphjit.codegen.lower_fused import FusedLowering
 from graphjit.codegen.lower_scan import locate, scan
 from graphjit.codegen.nest import Axes, Nest, address
 from graphjit.codegen.plan import lifetimes, plan
-from graphjit.errors import CompileError, IndexRangeError
-from graphjit.ir.aval import Aval, DType
+from graphjit.errors import CompileError
+from graphjit.ir.aval import Aval
 from graphjit.ir.graph import Graph, Node
 from graphjit.ir.primitive import TABLE
 from graphjit.ir.view import View, contiguous
-from graphjit.passes.group import views
 
 Read = tuple[Buffer, View]
 
@@ -53,7 +51,6 @@ def lower(
         donated: Outputs (by position) that are to be written over inputs (by position). The
             program stays right: where the input is still read later, the output is copied.
         after: A program that will stand in one text with this one: names go on from its own.
-
         foreign: Names of given buffers that have their place in another program.
         labels: What the user calls the inputs, by position, for the comments.
 
@@ -67,36 +64,8 @@ def lower(
     return program
 
 
-class Lowering:
+class Lowering(Buffers):
     """Walks the graph once; every node that is no view becomes a kernel writing buffers."""
-
-    def __init__(
-        self, graph: Graph, inputs: Sequence[Buffer], outputs: dict[int, Buffer], after: LoopProgram
-    ) -> None:
-        self.graph = graph
-        self.views = views(graph)
-        self.buffers: dict[int, Buffer] = {}
-        self.count, self.constant_count = after.names, len(after.constants)
-        for position, ident in enumerate(graph.inputs):
-            given = position < len(inputs)
-            self.buffers[ident] = (
-                inputs[position] if given else self._named(f"in{position}", ident, "input")
-            )
-        self.outputs = [
-            outputs.get(position)
-            or self._named(self._output_name(position, after), ident, "output")
-            for position, ident in enumerate(graph.outputs)
-        ]
-        self.program = LoopProgram([], [self.buffers[i] for i in graph.inputs], self.outputs)
-        self.program.checks = list(after.checks)
-        self.constants: dict[Any, Buffer] = {}
-        self.homes = self._homes()
-
-    def label(self, labels: Sequence[str]) -> None:
-        """Give the inputs' buffers the names that the user knows."""
-        for ident, text in zip(self.graph.inputs, labels, strict=False):
-            self.buffers[ident] = replace(self.buffers[ident], label=text)
-        self.program.inputs = [self.buffers[i] for i in self.graph.inputs]
 
     def run(self) -> LoopProgram:
         """The program, but for its memory plan."""
@@ -114,67 +83,7 @@ class Lowering:
         self.program.names = self.count
         return self.program
 
-    # -- buffers ------------------------------------------------------------------------------
-
-    def _named(self, name: str, ident: int, role: Literal["input", "output"]) -> Buffer:
-        aval = self.graph.nodes[ident].aval
-        return Buffer(name, aval.size, aval.dtype, role, aval.shape)
-
-    def _output_name(self, position: int, after: LoopProgram) -> str:
-        return f"out{position}" if not after.names else f"out{position}_{after.names}"
-
-    def _homes(self) -> dict[int, int]:
-        """For each node that an output shows as it is, the first such output's position."""
-        homes: dict[int, int] = {}
-        for position, ident in enumerate(self.graph.outputs):
-            base, view = self.views[ident]
-            node = self.graph.nodes[base]
-            whole = view.contiguous and math.prod(view.shape) == node.aval.size
-            if whole and node.op not in ("input", "constant", "iota"):
-                homes.setdefault(base, position)
-        return homes
-
-    def _home(self, ident: int) -> Buffer:
-        """Where a node's result is written: an output's own buffer, or a work buffer."""
-        if ident in self.homes:
-            return self.outputs[self.homes[ident]]
-        return self._work(self.graph.nodes[ident].aval)
-
-    def _work(self, aval: Aval) -> Buffer:
-        return self.scratch(aval.size, aval.dtype, aval.shape)
-
-    def scratch(self, size: int, dtype: DType, shape: tuple[int, ...] = ()) -> Buffer:
-        """A new work buffer of ``size`` elements."""
-        self.count += 1
-        return Buffer(f"t{self.count}", size, dtype, "work", shape or (size,))
-
-    def constant(self, value: Any) -> Buffer:
-        """A buffer with fixed contents."""
-        key = (value.dtype.str, value.shape, value.tobytes())
-        if key not in self.constants:
-            name = f"c{self.constant_count + len(self.constants)}"
-            buffer = self.constants[key] = Buffer(
-                name, value.size, value.dtype, "constant", value.shape
-            )
-            self.program.constants.append((buffer, value))
-        return self.constants[key]
-
-    def fresh(self) -> str:
-        """A name for a scalar."""
-        self.count += 1
-        return f"v{self.count}"
-
-    def check(self, node: Node) -> int:
-        """A status code for an index that may be out of range.
-
-        Raises:
-            IndexRangeError: every index into an empty axis is.
-        """
-        if not node.params["size"]:
-            fact = "an index is out of bounds for an axis of size 0"
-            raise IndexRangeError(fact, origin=node.origin, operands=(node.aval,))
-        self.program.checks.append((node.origin, node.params["size"]))
-        return len(self.program.checks)
+    # -- values -------------------------------------------------------------------------------
 
     def _is_view(self, node: Node) -> bool:
         return self.views[node.id][0] != node.id or node.op in ("constant", "iota")
@@ -199,18 +108,6 @@ class Lowering:
 
     def _kernel(self, node: Node, statements: list[Statement], title: str = "") -> None:
         self.program.kernels.append(Kernel(title or node.op, statements, node.origin))
-
-    def results(self, node: Node) -> list[Buffer]:
-        """A buffer for each of a node's results; its items are read from there."""
-        items = {self.graph.nodes[u].params["index"]: u for u in self.graph.users[node.id]}
-        buffers = []
-        for index, aval in enumerate(node.results):
-            ident = items.get(index)
-            buffer = self._home(ident) if ident is not None else self._work(aval)
-            if ident is not None:
-                self.buffers[ident] = buffer
-            buffers.append(buffer)
-        return buffers
 
     def _fused(self, node: Node) -> None:
         body: Graph = node.params["body"]
@@ -254,7 +151,12 @@ class Lowering:
         results.update(outputs)
         own, program = {b.name for b in (*inputs, *outputs.values())}, self.program
         before = LoopProgram(
-            [], [], [], list(program.constants), checks=list(program.checks), names=self.count
+            [],
+            [],
+            [],
+            [*self.after.constants, *program.constants],
+            checks=list(program.checks),
+            names=self.count,
         )
         sub = lower(graph, inputs, results, carried, before, foreign=own)
         self.count, program.checks = sub.names, sub.checks

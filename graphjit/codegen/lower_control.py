@@ -74,7 +74,9 @@ def lower_scan(outer: Outer, node: Node) -> list[Statement]:
     inputs = [*operands[:consts], *results[:carry], *slices]
     outputs = {carry + i: b for i, b in enumerate(stacks)}
     body = outer.inlined(step, inputs, outputs, {i: consts + i for i in range(carry)})
-    loop = For(index, node.params["length"], body.statements, node.params["reverse"], body.uses)
+    # The body addresses slices only: the whole arrays are named here, for the memory plan.
+    uses = (*body.uses, *operands, *results)
+    loop = For(index, node.params["length"], body.statements, node.params["reverse"], uses)
     return [*started(outer, operands[consts : consts + carry], results), loop]
 
 

@@ -100,8 +100,9 @@ def lifetimes(kernels: list[Kernel]) -> dict[str, tuple[Buffer, int, int]]:
             uses = getattr(statement, "uses", ())
             for buffer in (*reads(statement), *writes(statement), *uses):
                 if buffer.role == "work":
-                    first = live[buffer.name][1] if buffer.name in live else index
-                    live[buffer.name] = buffer, first, index
+                    known = live.get(buffer.name, (buffer, index, index))
+                    whole = max(known[0], buffer, key=lambda b: b.size)  # not a slice of it
+                    live[buffer.name] = whole, known[1], index
     return live
 
 

@@ -6,6 +6,7 @@ a Hessian needs none of its own: it is the pattern of the gradient's Jacobian.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import accumulate
@@ -73,7 +74,7 @@ class Dependence:
         """The sets of a node, where it has derivatives at all."""
         if not any(i in self.sets for i in node.inputs):
             return
-        if node.op != "item" and not (node.aval.inexact or node.results):
+        if not (node.aval.inexact or node.results):
             return
         rule = RULES.get(node.op) or KINDS.get(TABLE[node.op].kind, everything)
         found = rule(self, node)
@@ -162,7 +163,7 @@ def of_reduce(d: Dependence, node: Node) -> Sets | None:
     return d.merged(node, node.params["axes"])
 
 
-def of_scan(d: Dependence, node: Node) -> Sets | None:
+def of_running(d: Dependence, node: Node) -> Sets | None:
     """Each element depends on all before it along the axis, in every operand."""
     shape, axis = node.aval.shape, node.params["axis"]
     lines = np.moveaxis(numbers(shape), axis, 0).reshape(shape[axis], -1)
@@ -257,7 +258,8 @@ def of_known_factor(
     sizes = dict(zip(own, d.shape(node, position), strict=True))
     sizes |= dict(zip(other, support.shape, strict=True))
     free = [letter for letter in own if letter not in other]
-    grid = np.indices([sizes[letter] for letter in free]).reshape(len(free), 1, -1)
+    lengths = [sizes[letter] for letter in free]
+    grid = np.indices(lengths).reshape(len(free), 1, math.prod(lengths))
     places: dict[str, Any] = dict(zip(free, grid, strict=True))
     places |= {c: at[:, None] for c, at in zip(other, np.nonzero(support), strict=True)}
 
@@ -285,7 +287,7 @@ def everything(d: Dependence, node: Node) -> Sets | None:
 KINDS: dict[str, Callable[[Dependence, Node], Sets | None]] = {
     "map": of_map,
     "reduce": of_reduce,
-    "scan": of_scan,
+    "running": of_running,
     "layout": of_layout,
     "contract": of_contract,
 }

@@ -80,6 +80,11 @@ def ordered(sets: Sets) -> Sets:
     return sets
 
 
+def symmetric(sets: Sets) -> Sets:
+    """The pattern of a square matrix with the entries of its transpose."""
+    return ordered(sets + sets.T.tocsr())
+
+
 def check(entries: int, node: Node) -> None:
     """Refuse what is not sparse.
 

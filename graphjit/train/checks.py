@@ -1,4 +1,4 @@
-"""What training is given: data, a size of batches and an optimizer, checked before they are used."""
+"""What training is given, checked before it is used: data, a batch size, an optimizer."""
 
 from __future__ import annotations
 

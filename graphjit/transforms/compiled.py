@@ -57,7 +57,7 @@ class Compiled:
     ) -> None:
         check_callable(function)
         self.__name__ = self.__qualname__ = "function"
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
         self._function, self._derivation = function, derivation
         self._options = (derivation, static_argnames, static_argnums)
         self._statics = Statics.of(function, static_argnames, static_argnums)

@@ -100,6 +100,9 @@ def unpacked(text: Text, args: tuple[Any, ...], kinds: Sequence[Any]) -> list[st
     traced = []
     while pending:
         name, value = pending.pop(0)
+        if value is None:
+            text.demand(f"{name} is None")
+            continue
         parts = children(value)
         if parts is None:
             if leaf(text, name, value, next(leaves)):

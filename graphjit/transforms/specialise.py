@@ -53,9 +53,7 @@ class Specialisation:
         arguments = derived.arguments
         self.traced = arguments.traced
         self.inputs = tuple(
-            (kind.aval.shape, kind.aval.dtype)
-            for kind in arguments.kinds
-            if isinstance(kind, Leaf)
+            (kind.aval.shape, kind.aval.dtype) for kind in arguments.kinds if isinstance(kind, Leaf)
         )
         graph = derived.graph
         self.hidden = tuple((a, a.shape, a.dtype) for a in traced.captured)

@@ -20,7 +20,7 @@ def run(graph: Graph, operands: Any) -> tuple[Any, ...]:
 
 def scanned(
     *operands: Aval, step: Graph, consts: int, carry: int, length: int, reverse: bool
-) -> tuple[Aval, ...]:  # noqa: ARG001
+) -> tuple[Aval, ...]:
     """The final carries, then each step's outputs stacked."""
     results = step.avals(step.outputs)
     stacked = (Aval((length, *aval.shape), aval.dtype) for aval in results[carry:])
@@ -46,7 +46,7 @@ def scan(
 row("scan", "control", numpy=scan, aval=scanned)
 
 
-def chosen(*operands: Aval, branches: tuple[Graph, Graph]) -> tuple[Aval, ...]:  # noqa: ARG001
+def chosen(*operands: Aval, branches: tuple[Graph, Graph]) -> tuple[Aval, ...]:
     """The results, which both branches have in common."""
     return branches[0].avals(branches[0].outputs)
 
@@ -59,7 +59,7 @@ def cond(which: Any, *operands: Any, branches: tuple[Graph, Graph]) -> tuple[Any
 row("cond", "control", numpy=cond, aval=chosen)
 
 
-def looped(*operands: Aval, test: Graph, step: Graph, tests: int, consts: int) -> tuple[Aval, ...]:  # noqa: ARG001
+def looped(*operands: Aval, test: Graph, step: Graph, tests: int, consts: int) -> tuple[Aval, ...]:
     """The carries, in the avals they came in, and how many rounds it took."""
     return (*step.avals(step.outputs), Aval((), np.dtype(np.int64)))
 
