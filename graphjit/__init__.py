@@ -11,27 +11,60 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from graphjit.transforms.decorators import grad, jit, value_and_grad
+from graphjit.transforms import (
+    grad,
+    hessian,
+    hvp,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jit,
+    jvp,
+    stop_gradient,
+    value_and_grad,
+    vjp,
+    vmap,
+)
 
 if TYPE_CHECKING:
+    from graphjit.control import cond, fori_loop, scan, while_loop
     from graphjit.testing import check_grads
 
 __version__ = "0.1.0"
 __all__ = [
     "__version__",
     "check_grads",
+    "cond",
     "draw",
     "errors",
+    "fori_loop",
     "grad",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
     "jit",
+    "jvp",
+    "scan",
     "sparse",
     "special",
+    "stop_gradient",
     "train",
     "value_and_grad",
+    "vjp",
+    "vmap",
+    "while_loop",
 ]
 
 # What is loaded when it is first used: `import graphjit` stays fast.
-_LAZY = {"check_grads": "graphjit.testing"}
+_LAZY = {
+    "check_grads": "graphjit.testing",
+    "cond": "graphjit.control",
+    "fori_loop": "graphjit.control",
+    "scan": "graphjit.control",
+    "while_loop": "graphjit.control",
+}
 _MODULES = ("draw", "errors", "sparse", "special", "train")
 
 

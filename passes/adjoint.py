@@ -171,7 +171,9 @@ class Backward:
         operands = [self.place[i] for i in node.inputs]
         floats = [i in self.active and self.graph.nodes[i].aval.inexact for i in node.inputs]
         return rule(
-            Reverse(node, self.builder, self.place[node.id], operands, self.results[node.id], floats)
+            Reverse(
+                node, self.builder, self.place[node.id], operands, self.results[node.id], floats
+            )
         )
 
     def plain(self, node: Node, cotangent: Symbol) -> Sequence[Any]:

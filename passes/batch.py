@@ -98,7 +98,8 @@ class Batching:
         if ident in self.wide:
             node = self.graph.nodes[ident]
             fact = "a result without a batch axis depends on an argument that has one"
-            raise ShapeError(fact, origin=node.origin, operands=(node.aval,))
+            hint = "Give it an axis in out_axes, or reduce over the examples outside vmap."
+            raise ShapeError(fact, origin=node.origin, operands=(node.aval,), hint=hint)
         return self.place[ident]
 
     def widened(self, ident: int) -> int:

@@ -34,6 +34,8 @@ def nested(graph: Graph) -> Graph:
     """Run the whole pipeline on the graphs that control flow carries.
 
     Safe, because each pass is: a carried graph keeps its inputs, its outputs and its meaning.
+
+    Before: a ``scan`` whose step has ``%2 = %1 + 0``; after: its step has ``%1`` instead.
     """
     if not any(node.bodies for node in graph.nodes):
         return graph

@@ -185,10 +185,13 @@ def entries(pattern: Sets) -> tuple[Array, Array]:
 
 
 def symmetric_colors(pattern: Sets) -> Array:
-    """The star coloring with fewest colors in the two orders."""
-    lengths = counts(pattern)
-    own = np.flatnonzero(lengths)
-    if pattern.nnz == pattern.shape[0] ** 2:
-        return np.arange(pattern.shape[0])
-    found = [star_colors(pattern, order) for order in orders(own, lengths)]
-    return min(found, key=lambda colors: int(colors.max(initial=-1)))
+    """The star coloring with fewest colors: those with most neighbours first, or in their order."""
+    lengths, size = counts(pattern), pattern.shape[0]
+    if pattern.nnz == size**2:
+        return np.arange(size)
+    best, most = np.full(size, -1), size
+    for order in (*orders(np.flatnonzero(lengths), lengths),)[::-1]:
+        found = star_colors(pattern, order, most) if most else None
+        if found is not None:
+            best, most = found, int(found.max(initial=-1))
+    return best

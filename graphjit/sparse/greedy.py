@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.errors import ShapeError
 from graphjit.flags import current
-from graphjit.sparse.sets import Array
+from graphjit.sparse.sets import LIMIT, Array
+from graphjit.tracing.origin import user_line
 
 SHORT = 100_000  # turns that plain Python takes in the time that Numba needs to compile
 FIRST_WIDTH = 8
@@ -36,8 +38,10 @@ def column_colors(rows: Any, columns: Any, order: Array, turns: int) -> Array:
     return colors
 
 
-def star_colors(pattern: Any, order: Array) -> Array:
+def star_colors(pattern: Any, order: Array, most: int) -> Array | None:
     """A star coloring of a symmetric pattern in CSR: no path of four vertices has only two colors.
+
+    None where that takes more colors than ``most``.
 
     Then each entry (i, j) is alone of its color in row i or in row j, so that a Hessian can be read
     off its products with one vector for each color (Coleman and Moré, Estimation of sparse Hessian
@@ -45,15 +49,33 @@ def star_colors(pattern: Any, order: Array) -> Array:
     Pothen, What color is your Jacobian?, 2005, section 4, with tables in the place of its search
     for paths, so that a vertex with many neighbours costs no more than its edges).
     """
-    size, width, fits = pattern.shape[0], FIRST_WIDTH, False
+    size, width, fits = pattern.shape[0], min(FIRST_WIDTH, most), False
     run = function("star", 4 * pattern.nnz)
     while not fits:
+        check_tables(size, width)
         colors, taken = np.full(size, -1), np.full(size + 1, -1)
         count, first = np.zeros((size, width), np.int32), np.zeros((size, width), np.int32)
         bad = np.zeros((size, width), np.bool_)
         fits = run(pattern.indptr, pattern.indices, order, colors, taken, count, first, bad)
-        width *= 4
+        if not fits and width == most:
+            return None
+        width = min(4 * width, most)
     return colors
+
+
+def check_tables(size: int, width: int) -> None:
+    """Refuse to color what takes too many colors.
+
+    Raises:
+        ShapeError: the tables would be as large as the dense matrices that they are to avoid.
+    """
+    if size * width > LIMIT:
+        raise ShapeError(
+            f"the Hessian has {size:,} columns, and its pattern takes more than {width // 4} "
+            f"colors",
+            origin=user_line(),
+            hint="Use products with it, such as graphjit.hvp, and an iterative solver.",
+        )
 
 
 def function(name: str, turns: int) -> Callable[..., Any]:

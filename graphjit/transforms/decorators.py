@@ -121,8 +121,12 @@ def value_and_grad(
 def _differentiated(
     f: Function | None, argnums: Numbers, has_aux: bool, static_argnames: Names, *, value: bool
 ) -> Compiled | Decorator:
-    places = argnums if isinstance(argnums, int) else tuple(map(operator.index, argnums))
-    gradient = Gradient(places, has_aux, value)
+    gradient = Gradient(positions(argnums), has_aux, value)
     if f is None:
         return functools.partial(Compiled, derivation=gradient, static_argnames=static_argnames)
     return Compiled(f, gradient, static_argnames)
+
+
+def positions(argnums: Numbers) -> int | tuple[int, ...]:
+    """``argnums`` as one number or a tuple of them."""
+    return argnums if isinstance(argnums, int) else tuple(map(operator.index, argnums))

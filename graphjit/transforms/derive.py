@@ -8,7 +8,7 @@ that graph can be inlined into the graph of an outer trace, derivations compose.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import Any, Protocol
@@ -107,7 +107,7 @@ class Main:
         self.has_aux, self.spec = has_aux, main_spec(traced, has_aux=has_aux, noun="result")
         outputs = traced.outputs
         self.leaves = outputs.leaves[: self.spec.num_leaves]
-        graph, outputs = lifted(traced.graph, outputs, self.spec.num_leaves)
+        graph, outputs = lifted(traced.graph, outputs, range(self.spec.num_leaves))
         self.graph, self.outputs, self.weak = graph, outputs, outputs.weak
         self.places = [p for p in outputs.places if p < self.spec.num_leaves]
         self.count = len(self.places)
@@ -169,12 +169,13 @@ def shown(spec: optree.PyTreeSpec) -> str:
     return str(spec).removeprefix("PyTreeSpec(")[:-1].partition(", namespace=")[0]
 
 
-def lifted(graph: Graph, outputs: Outputs, count: int) -> tuple[Graph, Outputs]:
-    """The graph with the numbers among the first ``count`` leaves as constant outputs."""
+def lifted(graph: Graph, outputs: Outputs, among: Container[int]) -> tuple[Graph, Outputs]:
+    """The graph with those leaves of the result that are plain numbers as constant outputs."""
     nodes, leaves = list(graph.nodes), list(outputs.leaves)
     known = dict(zip(outputs.places, zip(graph.outputs, outputs.weak, strict=True), strict=True))
-    for place, leaf in enumerate(leaves[:count]):
-        if place not in known and isinstance(leaf, int | float | np.number):
+    for place, leaf in enumerate(leaves):
+        number = isinstance(leaf, int | float | np.number | np.bool_)
+        if place in among and place not in known and number:
             value = np.asarray(leaf)
             params = {"value": value}
             node = Node(len(nodes), "constant", (), aval_of(value), params, user_line())

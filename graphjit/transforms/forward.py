@@ -51,11 +51,17 @@ def jvp(
             result holds integers.
     """
     check_callable(f)
-    return pushed(f, primals, tangents, Pushforward(has_aux=has_aux))  # type: ignore[no-any-return]
+    check_pair(primals, tangents)
+    push = known(pushforward, f, Pushforward(has_aux=has_aux))
+    return push(tuple(primals), tuple(tangents))  # type: ignore[no-any-return]
 
 
-def pushed(f: Callable[..., Any], primals: Any, tangents: Any, push: Pushforward) -> Any:
-    """Call ``f`` with its tangent."""
+def check_pair(primals: Any, tangents: Any) -> None:
+    """Refuse what is no tuple of primals with a tuple of as many tangents.
+
+    Raises:
+        TraceError: saying what it is.
+    """
     for name, value in (("primals", primals), ("tangents", tangents)):
         if not isinstance(value, tuple | list):
             raise TraceError(
@@ -67,7 +73,6 @@ def pushed(f: Callable[..., Any], primals: Any, tangents: Any, push: Pushforward
             "there must be one tangent for each primal", origin=user_line(),
             operands=(f"{len(primals)} primals", f"{len(tangents)} tangents"), hint=TANGENT_HINT,
         )  # fmt: skip
-    return known(pushforward, f, push)(tuple(primals), tuple(tangents))
 
 
 def pushforward(f: Callable[..., Any], push: Pushforward) -> Compiled:

@@ -74,7 +74,7 @@ class Gradient:
                 operands=(f"it returned {found}",),
                 hint="Return the loss alone, or (loss, auxiliary) with has_aux=True.",
             )
-        graph, outputs = lifted(traced.graph, traced.outputs, 1)
+        graph, outputs = lifted(traced.graph, traced.outputs, (0,))
         self.check_loss(graph.nodes[graph.outputs[0]])
         return graph, outputs
 

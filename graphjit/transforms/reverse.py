@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import optree
+import numpy as np
 
 from graphjit.errors import DTypeError, ShapeError, TraceError
 from graphjit.ir.aval import Aval
@@ -113,20 +113,13 @@ class Lazy:
         avals = self.graph.avals(self.graph.inputs)
         pairs = zip(values, avals, strict=True)
         outputs = self.program(*[conform(value, aval.shape, aval.dtype) for value, aval in pairs])
-        return [value if np_shape else value[()] for value, np_shape in self.shaped(outputs)]
-
-    def shaped(self, outputs: Sequence[Any]) -> list[tuple[Any, tuple[int, ...]]]:
-        """Each output with its shape."""
-        shapes = [aval.shape for aval in self.graph.avals(self.graph.outputs)]
-        return list(zip(outputs, shapes, strict=True))
+        return [value if np.ndim(value) else value[()] for value in outputs]
 
 
 class Pull:
     """Pulls a cotangent of the result back to the arguments: a function of one argument."""
 
-    def __init__(
-        self, main: Main, targets: Targets, program: Lazy, kept: Sequence[Any]
-    ) -> None:
+    def __init__(self, main: Main, targets: Targets, program: Lazy, kept: Sequence[Any]) -> None:
         self._main, self._targets = main, targets
         self._program, self._kept = program, kept
         self.__name__ = self.__qualname__ = program.name

@@ -52,6 +52,7 @@ row(
     scalar=lambda k, x: x,
     latex="{0}",
 )
+row("stop_gradient", "map", numpy=lambda x: x, scalar=lambda k, x: x, latex="{0}")
 row(
     "reciprocal",
     "map",
