@@ -39,6 +39,7 @@ class Primitive:
         scalar: ``scalar(k, *operands, **params)`` in the loop IR's scalar operations; by default
             the scalar operation of the same name.
         latex: A format string of the operands.
+        text: The same as Python, where that is more than the row's name and its operands.
         domain: An interval (or one per operand) on which tests may sample.
         pole: A partial can be infinite or NaN, so a zero cotangent must stay zero.
         branch: A partial can be infinite where the value is finite, so that a later partial of
@@ -56,6 +57,7 @@ class Primitive:
     vjp: Rule | None = None
     scalar: Rule | None = None
     latex: str = ""
+    text: str = ""
     domain: Any = (-3.0, 3.0)
     pole: bool = False
     branch: bool = False

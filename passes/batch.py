@@ -22,7 +22,7 @@ def batch(graph: Graph, batched: Sequence[int], size: int, single: Sequence[int]
     operation takes the new axis in its own way: maps broadcast over it, reductions count their
     axes from one further on, contractions carry one more letter.
 
-    Before: ``%1: f64[3] = sin(%0)``; after, with a size of 8: ``%1: f64[8,3] = sin(%0)``.
+    Before: ``%1: f64[3] = sin(%0)``; after: ``%1: f64[8,3] = sin(%0)``, for a size of 8.
 
     Args:
         graph: Any graph.

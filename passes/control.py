@@ -156,7 +156,24 @@ class BackwardStep:
         return builder.graph([*total, *found[cut:]])
 
 
-REVERSE = {"cond": reverse_cond, "scan": reverse_scan}
+def reverse_while(given: Reverse) -> list[Any]:
+    """The loop runs again, with every carry on a tape that grows; then back along the tape."""
+    from graphjit.passes.adjoint import pullback  # which calls these rules
+
+    params = given.node.params
+    step, tests, consts = params["step"], params["tests"], params["consts"]
+    kinds = step.avals(step.inputs)
+    fixed = [i for i in range(consts) if given.active[tests + i]]
+    floats = [i for i in range(consts, len(kinds)) if kinds[i].inexact]
+    ends = [i - consts for i in floats]
+    pulled = pullback(step, [*fixed, *floats], ends)
+    pull = Graph(pulled.nodes, pulled.inputs, pulled.outputs[len(step.outputs) :])
+    inputs = [*given.operands, *(given.cotangent(i) for i in ends)]
+    items = given.builder.emit_control("unwind", inputs, **params, pull=pull, sums=len(fixed))
+    return given.shares(items, [tests + i for i in (*fixed, *floats)])
+
+
+REVERSE = {"cond": reverse_cond, "scan": reverse_scan, "while": reverse_while}
 
 # -- forward --------------------------------------------------------------------------------------
 
@@ -256,32 +273,88 @@ def dual_step(
 
 def forward_while(given: Dual) -> Both:
     """The loop with tangents carried along; the question sees the primals alone."""
-    from graphjit.passes.tangent import tangent  # which calls these rules
-
     params, o = given.node.params, given.operands
     step, tests, consts = params["step"], params["tests"], params["consts"]
-    kinds = step.avals(step.inputs)
-    fixed = [i for i in range(consts) if given.tangents[tests + i] is not None]
-    moved = [i for i in range(consts, len(kinds)) if kinds[i].inexact]
-    dual = tangent(step, [*fixed, *moved])
-    count, own = len(kinds), dual.inputs
-    extra = dict(zip([*fixed, *moved], own[count:], strict=True))
-    inputs = (
-        *own[:consts],
-        *(extra[i] for i in fixed),
-        *own[consts:count],
-        *(extra[i] for i in moved),
-    )
-    graph = Graph(dual.nodes, inputs, dual.outputs)
-    carries = [*o[tests + consts :], *(given.filled(tests + i) for i in moved)]
-    operands = [*o[: tests + consts], *(given.filled(tests + i) for i in fixed), *carries]
+    loop = DualLoop(given, step, tests, consts)
+    inputs = [*loop.head, *o[tests + consts :], *(given.filled(tests + i) for i in loop.moved)]
     items = given.builder.emit_control(
-        "while", operands, test=widened(params["test"], [kinds[i] for i in moved]), step=graph,
-        tests=tests, consts=consts + len(fixed),
+        "while", inputs, test=loop.test(params["test"]), step=loop.step, tests=tests,
+        consts=consts + len(loop.fixed),
     )  # fmt: skip
-    plain = count - consts
-    tangents = dict(zip((i - consts for i in moved), items[plain:-1], strict=True))
+    plain = loop.count - consts
+    tangents = dict(zip((i - consts for i in loop.moved), items[plain:-1], strict=True))
     return [*items[:plain], items[-1]], tangents
+
+
+class DualLoop:
+    """A loop's step with tangents after its constants and after its carries.
+
+    Attributes:
+        fixed: The constants that have tangents.
+        moved: The float carries, which all get one.
+        step: The dual step.
+        head: What the loop takes before its carries: what the question needs, the constants.
+    """
+
+    def __init__(self, given: Dual, step: Graph, tests: int, consts: int) -> None:
+        kinds = step.avals(step.inputs)
+        self.kinds, self.count, self.consts = kinds, len(kinds), consts
+        self.fixed = [i for i in range(consts) if given.tangents[tests + i] is not None]
+        self.moved = [i for i in range(consts, len(kinds)) if kinds[i].inexact]
+        self.step = self.dual(step, [])
+        more = (given.filled(tests + i) for i in self.fixed)
+        self.head = [*given.operands[: tests + consts], *more]
+
+    def dual(self, graph: Graph, further: Sequence[int]) -> Graph:
+        """A graph on the loop's values (and more after them) with tangents after each group."""
+        from graphjit.passes.tangent import tangent  # which calls these rules
+
+        both = tangent(graph, [*self.fixed, *self.moved, *further])
+        total, own = len(graph.inputs), both.inputs
+        extra = dict(zip([*self.fixed, *self.moved, *further], own[total:], strict=True))
+        inputs = (
+            *(*own[: self.consts], *(extra[i] for i in self.fixed)),
+            *(*own[self.consts : self.count], *(extra[i] for i in self.moved)),
+            *(*own[self.count : total], *(extra[i] for i in further)),
+        )
+        return Graph(both.nodes, inputs, both.outputs)
+
+    def test(self, test: Graph) -> Graph:
+        """The question, which does not look at the tangents."""
+        return widened(test, [self.kinds[i] for i in self.moved])
+
+
+def forward_unwind(given: Dual) -> Both:
+    """The same two loops, on primals and tangents together: forward over reverse."""
+    params, o = given.node.params, given.operands
+    step, pull, tests = params["step"], params["pull"], params["tests"]
+    consts, sums = params["consts"], params["sums"]
+    loop = DualLoop(given, step, tests, consts)
+    first, last = tests + consts, tests + loop.count
+    back = list(range(loop.count, len(pull.inputs)))
+    both = loop.dual(pull, back)
+    results = len(pull.outputs)
+    ends = both.outputs
+    outputs = (
+        *ends[:sums],
+        *ends[results : results + sums],
+        *ends[sums:results],
+        *ends[results + sums :],
+    )
+    inputs = [
+        *loop.head,
+        *(*o[first:last], *(given.filled(tests + i) for i in loop.moved)),
+        *(*o[last:], *(given.filled(tests + i) for i in back)),
+    ]
+    items = given.builder.emit_control(
+        "unwind", inputs, test=loop.test(params["test"]), step=loop.step,
+        pull=Graph(both.nodes, both.inputs, outputs), tests=tests,
+        consts=consts + len(loop.fixed), sums=2 * sums,
+    )  # fmt: skip
+    rest = results - sums
+    primal = [*items[:sums], *items[2 * sums : 2 * sums + rest]]
+    moved = [*items[sums : 2 * sums], *items[2 * sums + rest :]]
+    return primal, dict(enumerate(moved))
 
 
 def widened(graph: Graph, more: Sequence[Aval]) -> Graph:
@@ -294,4 +367,9 @@ def widened(graph: Graph, more: Sequence[Aval]) -> Graph:
     return builder.graph([place[i] for i in graph.outputs])
 
 
-FORWARD = {"cond": forward_cond, "scan": forward_scan, "while": forward_while}
+FORWARD = {
+    "cond": forward_cond,
+    "scan": forward_scan,
+    "while": forward_while,
+    "unwind": forward_unwind,
+}

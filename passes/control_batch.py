@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-
 from graphjit.ir.builder import Builder
 from graphjit.ir.dag import depends_on
 from graphjit.ir.graph import Graph, Node
@@ -132,6 +131,54 @@ def batch_while(b: Batching, node: Node) -> dict[int, tuple[int, bool]]:
     return {i: (item, i in wide) for i, item in enumerate(items)}
 
 
+def batch_unwind(b: Batching, node: Node) -> dict[int, tuple[int, bool]]:
+    """Everything gets the axis; an example that was done pulls back through rounds that did nothing."""
+    params, builder = node.params, b.builder
+    test, step, pull, tests, consts = (
+        params[k] for k in ("test", "step", "pull", "tests", "consts")
+    )
+    asked = {i for i in range(tests) if node.inputs[i] in b.wide}
+    fixed = {i for i in range(consts) if node.inputs[tests + i] in b.wide}
+    carries = set(range(consts, len(step.inputs)))
+    asked |= set(range(tests, len(test.inputs)))
+    back = set(range(len(step.inputs), len(pull.inputs)))
+    question = batched_graph(test, asked, b.size, {0})
+    body = batched_graph(step, fixed | carries, b.size, set(range(len(step.outputs))))
+    every = set(range(len(pull.outputs)))
+    pulled = batched_graph(pull, fixed | carries | back, b.size, every)
+    inputs = [
+        b.widened(ident) if i >= tests + consts else b.place[ident]
+        for i, ident in enumerate(node.inputs)
+    ]
+    inputs = [*inputs[:tests], *inputs[:tests], *inputs[tests:]]
+    items = builder.emit_control(
+        "unwind", inputs, test=any_of(question), step=masked(question, body, tests, consts),
+        pull=masked_pull(question, pulled, tests, (consts, len(step.inputs), params["sums"])),
+        tests=tests, consts=consts + tests, sums=params["sums"],
+    )  # fmt: skip
+    return {i: (item, True) for i, item in enumerate(items)}
+
+
+def masked_pull(question: Graph, pull: Graph, tests: int, counts: tuple[int, int, int]) -> Graph:
+    """The pullback for the examples that made the round; for the others that of doing nothing."""
+    consts, first, sums = counts
+    builder = Builder()
+    asked = [builder.input(a) for a in question.avals(question.inputs)[:tests]]
+    own = [builder.input(a) for a in pull.avals(pull.inputs)]
+    wants = builder.inline(question, [*asked, *own[consts:first]])[question.outputs[0]]
+    place = builder.inline(pull, own)
+    after = [place[i] for i in pull.outputs]
+    nothing = [
+        *(
+            builder.broadcast_to(builder.constant(0, a.dtype), a.shape)
+            for a in pull.avals(pull.outputs[:sums])
+        ),
+        *own[first:],
+    ]
+    pairs = zip(after, nothing, strict=True)
+    return builder.graph([chosen(builder, wants, new, old) for new, old in pairs])
+
+
 def any_of(question: Graph) -> Graph:
     """Whether any example wants another round."""
     builder = Builder()
@@ -156,4 +203,9 @@ def masked(question: Graph, body: Graph, tests: int, consts: int) -> Graph:
     return builder.graph([chosen(builder, wants, new, old) for new, old in pairs])
 
 
-BATCH = {"scan": batch_scan, "cond": batch_cond, "while": batch_while}
+BATCH = {
+    "scan": batch_scan,
+    "cond": batch_cond,
+    "while": batch_while,
+    "unwind": batch_unwind,
+}

@@ -14,7 +14,7 @@ from graphjit.passes.rewrite import Rules, Site, Term, rewrite
 LARGEST_RESULT, LARGEST_OPERAND = 64, 4096
 # What has no operands, no single result, or would only make a small constant larger.
 LEFT = frozenset(
-    {"input", "item", "constant", "iota", "broadcast", "fused", "scan", "cond", "while"}
+    {"input", "item", "constant", "iota", "broadcast", "fused", "scan", "cond", "while", "unwind"}
 )
 
 

@@ -58,9 +58,21 @@ def inner(params: Mapping[str, Any]) -> dict[str, Any]:
 
 PASSES: dict[str, Callable[..., Graph]] = {
     rewriting.__name__: rewriting
-    for rewriting in (prune, merge, fold, simplify, order, nested, adjoint, pullback, tangent, fuse)
+    for rewriting in (
+        prune,
+        merge,
+        fold,
+        simplify,
+        order,
+        nested,
+        adjoint,
+        pullback,
+        tangent,
+        batch,
+        fuse,
+    )
 }
-PASSES["batch"] = lambda graph, batched, size: batch(graph, batched, *size)
+NUMBERS = frozenset({"size"})  # options that are one number, not several
 # These make another function of the graph: their meaning before and after is not comparable.
 TRANSFORMS = frozenset({"adjoint", "pullback", "tangent", "batch"})
 STEP = re.compile(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*(?:,|$)")
@@ -90,7 +102,8 @@ class Step:
         if self.name not in PASSES:
             hint = f"There is {', '.join(PASSES)}."
             raise PipelineError(f"there is no pass {self.name!r}", hint=hint)
-        return partial(PASSES[self.name], **dict(self.options))
+        options = {n: ids[0] if n in NUMBERS and ids else ids for n, ids in self.options}
+        return partial(PASSES[self.name], **options)
 
 
 class Pipeline(tuple[Step, ...]):

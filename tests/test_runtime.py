@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -158,3 +162,27 @@ def test_where_python_lays_objects_out_otherwise_pointers_are_passed(
     text = "a = array_f64(args, 1)\na[1] = scalar_f64(args, 0)[0] + scalar_f32(args, 2)[0]"
     ran(text, "array_f64, scalar_f64, scalar_f32", (2.5, out, np.float32(0.5)), jit=True)
     np.testing.assert_array_equal(out, [0, 3, 0])
+
+
+SCRIPT = """
+import os, sys
+from pathlib import Path
+from graphjit.codegen.build import folder
+path = folder()
+child = os.fork()
+if not child:
+    sys.exit(0 if folder() != path else 3)
+_, status = os.waitpid(child, 0)
+print(path, path.is_dir(), status)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_generated_files_go_when_their_process_ends_and_not_before() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SCRIPT], capture_output=True, text=True, check=True
+    )
+    path, there, status = done.stdout.split()
+    assert (there, status) == ("True", "0")
+    assert not Path(path).exists()
+    assert not done.stderr

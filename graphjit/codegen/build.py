@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import linecache
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -161,12 +163,19 @@ def compiled(source: str, name: str) -> Callable[[Any], None]:
     return namespace["run"]  # type: ignore[no-any-return]
 
 
-_FOLDERS: dict[int, tempfile.TemporaryDirectory[str]] = {}
+_FOLDERS: dict[int, Path] = {}
 
 
 def folder() -> Path:
     """This process's folder of generated sources, removed when it ends."""
     pid = os.getpid()
     if pid not in _FOLDERS:
-        _FOLDERS[pid] = tempfile.TemporaryDirectory(prefix="graphjit-")
-    return Path(_FOLDERS[pid].name)
+        _FOLDERS[pid] = path = Path(tempfile.mkdtemp(prefix="graphjit-"))
+        atexit.register(_remove, pid, path)
+    return _FOLDERS[pid]
+
+
+def _remove(pid: int, path: Path) -> None:
+    """Remove a folder, unless this is a fork of the process that made it."""
+    if os.getpid() == pid:
+        shutil.rmtree(path, ignore_errors=True)

@@ -27,7 +27,7 @@ class Buffer:
     name: str
     size: int
     dtype: DType
-    role: Literal["input", "output", "work", "constant"]
+    role: Literal["input", "output", "work", "constant", "tape"]
     shape: tuple[int, ...] = ()
     start: str = ""
     label: str = ""
@@ -193,7 +193,21 @@ class If:
     uses: tuple[Buffer, ...] = ()
 
 
-Statement = Let | Load | Index | Check | Store | Fill | Gemm | Gemv | For | While | If
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """Memory of its own that holds as many rounds as there are: one buffer a carry.
+
+    ``room`` names the number of rounds there is memory for. ``open`` allocates, ``ensure`` makes
+    room for round ``count``, ``close`` frees.
+    """
+
+    action: Literal["open", "ensure", "close"]
+    buffers: tuple[Buffer, ...]
+    room: str
+    count: str = ""
+
+
+Statement = Let | Load | Index | Check | Store | Fill | Gemm | Gemv | For | While | If | Tape
 
 
 @dataclass(eq=False)

@@ -19,9 +19,10 @@ from graphjit.codegen.loops import (
     Value,
 )
 from graphjit.codegen.lower_contract import ContractLowering
-from graphjit.codegen.lower_control import CONTROL, Inlined
+from graphjit.codegen.lower_control import Inlined, lower_cond, lower_scan, lower_while
 from graphjit.codegen.lower_fused import FusedLowering
 from graphjit.codegen.lower_scan import locate, scan
+from graphjit.codegen.lower_unwind import lower_unwind
 from graphjit.codegen.nest import Axes, Nest, address
 from graphjit.codegen.plan import lifetimes, plan
 from graphjit.errors import CompileError
@@ -31,6 +32,7 @@ from graphjit.ir.primitive import TABLE
 from graphjit.ir.view import View, contiguous
 
 Read = tuple[Buffer, View]
+CONTROL = {"scan": lower_scan, "while": lower_while, "cond": lower_cond, "unwind": lower_unwind}
 
 
 def lower(

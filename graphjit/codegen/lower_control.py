@@ -125,6 +125,3 @@ def lower_cond(outer: Outer, node: Node) -> list[Statement]:
     sides = [outer.inlined(graph, operands, results, {}) for graph in node.params["branches"]]
     uses = (*sides[0].uses, *sides[1].uses)
     return [If(Address(which, 0), sides[0].statements, sides[1].statements, uses)]
-
-
-CONTROL = {"scan": lower_scan, "while": lower_while, "cond": lower_cond}

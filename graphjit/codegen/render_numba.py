@@ -20,6 +20,7 @@ from graphjit.codegen.loops import (
     LoopProgram,
     Statement,
     Store,
+    Tape,
     While,
     walk,
 )
@@ -29,6 +30,7 @@ from graphjit.ir.graph import Origin
 
 COMMENT_COLUMN = 56
 WIDTH = 100
+ROUNDS = 64  # of a while loop, for which a tape has room at first
 
 
 def render(program: LoopProgram, title: str, runtime: str) -> str:
@@ -134,6 +136,8 @@ class Writer:
                 self.put(depth + 1, f"{element} = {stored(s.value)}")
             case Check():
                 self.check(s, depth)
+            case Tape():
+                self.tape(s, depth)
             case Store():
                 self.put(depth, f"{place(s.address)} = {written(s)}", origin=s.origin)
             case Gemm() | Gemv():
@@ -168,6 +172,23 @@ class Writer:
         if not statements:
             self.put(depth, "pass")
 
+    def tape(self, s: Tape, depth: int) -> None:
+        """Allocate the tapes, make room on them, or free them."""
+        match s.action:
+            case "open":
+                self.put(depth, f"{s.room} = {ROUNDS}", "rounds that the tape has room for")
+                for b in s.buffers:
+                    kind = f"tape_{dtype_name(b.dtype)}"
+                    self.put(depth, f"{b.name} = {kind}({s.room} * {b.size})", describe(b))
+            case "ensure":
+                self.put(depth, f"if {s.count} >= {s.room}:")
+                self.put(depth + 1, f"{s.room} = 2 * {s.room}")
+                for b in s.buffers:
+                    self.put(depth + 1, f"{b.name} = longer({b.name}, {s.room} * {b.size})")
+            case "close":
+                for b in s.buffers:
+                    self.put(depth, f"release({b.name})")
+
     def check(self, s: Check, depth: int) -> None:
         """An index counted from the front, and what happens where it is out of range."""
         index, value = name(s.index), s.value.name
@@ -200,6 +221,8 @@ def needed(s: Statement) -> set[str]:
             return {"gemm", *parted(s.a, s.b, s.c)}
         case Gemv():
             return {"gemv", *parted(s.a, s.x, s.y)}
+        case Tape():
+            return {"longer", "release", *(f"tape_{dtype_name(b.dtype)}" for b in s.buffers)}
     return set()
 
 

@@ -208,9 +208,60 @@ def gemv(
     return types.void(types.boolean, i, i, a, i, x, i, y, i), generate
 
 
+def _c_function(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
+    """Call a function of the C library on pointers to bytes and sizes."""
+    kind = ir.FunctionType(result, [a.type for a in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+
+def _tape_of(short: str) -> Any:
+    dtype = DTYPES[short]
+    pointer = types.CPointer(types.uint8 if short == "bool" else numba.from_dtype(dtype))
+
+    @intrinsic
+    def tape(typing: Any, count: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            size = builder.mul(values[0], ir.Constant(INT, dtype.itemsize))
+            memory = _c_function(builder, "malloc", cgutils.voidptr_t, size)
+            return builder.bitcast(memory, context.get_value_type(pointer))
+
+        return pointer(types.intp), generate
+
+    return tape
+
+
+TAPES = {f"tape_{short}": _tape_of(short) for short in DTYPES}
+
+
+@intrinsic
+def longer(typing: Any, tape: Any, count: Any) -> Any:
+    """A tape of more elements, with what is on it."""
+    width = np.dtype(str(tape.dtype)).itemsize
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        size = builder.mul(values[1], ir.Constant(INT, width))
+        old = builder.bitcast(values[0], cgutils.voidptr_t)
+        memory = _c_function(builder, "realloc", cgutils.voidptr_t, old, size)
+        return builder.bitcast(memory, context.get_value_type(tape))
+
+    return tape(tape, types.intp), generate
+
+
+@intrinsic
+def release(typing: Any, tape: Any) -> Any:
+    """Free a tape."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        memory = builder.bitcast(values[0], cgutils.voidptr_t)
+        _c_function(builder, "free", ir.VoidType(), memory)
+        return context.get_dummy_value()
+
+    return types.void(tape), generate
+
+
 def __getattr__(name: str) -> Any:
     """The readers of arguments, by dtype: ``array_f64``, ``scalar_f32``, ..."""
-    try:
-        return ARRAYS[name] if name in ARRAYS else SCALARS[name]
-    except KeyError:
-        raise AttributeError(name) from None
+    for table in (ARRAYS, SCALARS, TAPES):
+        if name in table:
+            return table[name]
+    raise AttributeError(name)

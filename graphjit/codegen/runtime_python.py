@@ -67,9 +67,28 @@ def gemv(
     _matrix(y, m, 1, incy)[:, 0] = matrix @ _matrix(x, n, 1, incx)[:, 0]
 
 
+def _tape(short: str) -> Callable[[int], Any]:
+    dtype = np.dtype(np.uint8) if short == "bool" else DTYPES[short]
+    return lambda count: np.empty(count, dtype)
+
+
+TAPES = {f"tape_{short}": _tape(short) for short in DTYPES}
+
+
+def longer(tape: Any, count: int) -> Any:
+    """A tape of more elements, with what is on it."""
+    result = np.empty(count, tape.dtype)
+    result[: len(tape)] = tape
+    return result
+
+
+def release(tape: Any) -> None:
+    """Nothing: Python frees it."""
+
+
 def __getattr__(name: str) -> Any:
     """The readers of arguments, by dtype: ``array_f64``, ``scalar_f32``, ..."""
-    try:
-        return ARRAYS[name] if name in ARRAYS else SCALARS[name]
-    except KeyError:
-        raise AttributeError(name) from None
+    for table in (ARRAYS, SCALARS, TAPES):
+        if name in table:
+            return table[name]
+    raise AttributeError(name)

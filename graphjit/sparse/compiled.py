@@ -157,7 +157,7 @@ def single(traced: Traced) -> Graph:
         TraceError: it does not return one array.
         DTypeError: the array is not of floats.
     """
-    graph, outputs = lifted(traced.graph, traced.outputs, 1)
+    graph, outputs = lifted(traced.graph, traced.outputs, range(1))
     if not outputs.spec.is_leaf() or outputs.places != (0,):
         leaf = outputs.spec.is_leaf()
         found = type(outputs.leaves[0]).__name__ if leaf else shown(outputs.spec)

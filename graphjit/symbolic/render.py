@@ -17,8 +17,9 @@ from graphjit.symbolic.expression import (
     Sum,
     operands,
 )
-from graphjit.symbolic.notation import ATOM, Notation, Piece, written
-from graphjit.symbolic.numbers import ONE, ZERO, Number, split
+from graphjit.symbolic.notation import Notation
+from graphjit.symbolic.numbers import ONE, Number, split
+from graphjit.symbolic.pieces import ATOM, Piece, written
 
 NESTED = 30  # levels up to which brackets are still counted by eye
 
@@ -33,7 +34,7 @@ class Shown:
         definitions: The names that are worth a line of their own, in the order of their lines.
     """
 
-    def __init__(self, pool: Pool, roots: Sequence[int], keep: Sequence[int] = ()) -> None:
+    def __init__(self, pool: Pool, roots: Sequence[int], keep: int = -1) -> None:
         self.pool, self.roots = pool, tuple(roots)
         self._terms: dict[int, Term] = {}
         self.order = self._ordered()
@@ -42,7 +43,7 @@ class Shown:
         self.definitions = [
             i
             for i in self.order
-            if isinstance(pool.items[i], Let) and (uses[i] > 1 or i in deep or i in keep)
+            if isinstance(pool.items[i], Let) and (uses[i] > 1 or i in deep or i == keep)
         ]
 
     def term(self, ident: int) -> Term:
@@ -131,12 +132,9 @@ def in_order(pool: Pool, terms: Sequence[tuple[Number, int]]) -> list[tuple[Numb
 
     found = sorted((t for t in terms if t[1] != UNIT), key=place)
     constant = [t for t in terms if t[1] == UNIT]
-    if not found or not constant:
-        found += constant
-    elif constant[0][0] < 0 or (found[0][0] > 0 and polynomial(pool, found[0][1])):
-        found += constant
-    else:
-        found = constant + found
+    last = not found or (found[0][0] > 0 and polynomial(pool, found[0][1]))
+    last = last or any(c < 0 for c, _ in constant)
+    found = found + constant if last else constant + found
     first = next((t for t in found if t[0] > 0), found[0]) if found else None
     return [first, *(t for t in found if t is not first)] if first else []
 

@@ -357,7 +357,7 @@ def matrices(pool: Pool, a: Operand, b: Operand, result: str) -> int | None:
     summed = [letter for letter in a[0] if letter in b[0]]
     if len(summed) > 1 or any(letter in result for letter in summed):
         return None
-    if len(a[0]) < len(b[0]) or a[0].replace(*summed or ".", "") + b[0] == result[::-1]:
+    if len(a[0]) < len(b[0]):  # a matrix stands before its vector
         a, b = b, a
     if not summed:
         return outer(pool, a, b, result)

@@ -76,3 +76,35 @@ def while_loop(
 
 
 row("while", "control", numpy=while_loop, aval=looped)
+
+
+def unwound(*_: Aval, pull: Graph, **__: Any) -> tuple[Aval, ...]:
+    """The cotangents of the active constants, then those of the float carries."""
+    return pull.avals(pull.outputs)
+
+
+def unwind(
+    *operands: Any, test: Graph, step: Graph, pull: Graph, tests: int, consts: int, sums: int
+) -> tuple[Any, ...]:
+    """Run a while loop, keeping every carry; then pull the cotangents back round by round.
+
+    ``pull(*consts, *carry, *cotangents)`` gives what a round adds to the cotangents of ``sums``
+    constants, then the cotangents of the carry that it began with.
+    """
+    carry = len(step.inputs) - consts
+    asked, fixed = operands[:tests], operands[tests : tests + consts]
+    state = operands[tests + consts : tests + consts + carry]
+    back = operands[tests + consts + carry :]
+    tape = []
+    while bool(run(test, (*asked, *state))[0]):
+        tape.append(state)
+        state = run(step, (*fixed, *state))
+    totals = [np.zeros(a.shape, a.dtype) for a in pull.avals(pull.outputs[:sums])]
+    for begun in reversed(tape):
+        results = run(pull, (*fixed, *begun, *back))
+        totals = [t + r for t, r in zip(totals, results[:sums], strict=True)]
+        back = results[sums:]
+    return (*totals, *back)
+
+
+row("unwind", "control", numpy=unwind, aval=unwound)
