@@ -15,12 +15,12 @@ def f(x, z):
 def sweep(graph, *args):
     """The value of every node, forward; and of every cotangent, as reverse mode visits them."""
     builder = Builder()
-    place = builder.inline(graph, [builder.input(graph.nodes[i].aval) for i in graph.inputs])
-    backward = Backward(builder, graph, place, list(graph.inputs))
+    inputs = [builder.input(graph.nodes[i].aval) for i in graph.inputs]
+    backward = Backward(builder, graph, inputs, list(graph.inputs))
     backward.run({graph.outputs[0]: Symbol(builder, builder.constant(1.0))})
     cotangents = [backward.cotangents[node.id].id for node in graph.nodes]
-    values = evaluate(builder.graph([*place, *cotangents]), *args)
-    return values[: len(place)], values[len(place) :]
+    values = evaluate(builder.graph([*backward.place, *cotangents]), *args)
+    return values[: len(graph)], values[len(graph) :]
 
 
 slopes = graphjit.value_and_grad(f, argnums=(0, 1))

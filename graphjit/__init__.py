@@ -27,14 +27,24 @@ from graphjit.transforms import (
 )
 
 if TYPE_CHECKING:
+    from graphjit.certificate import certify
+    from graphjit.checkpoints import checkpoint, remat
     from graphjit.control import cond, fori_loop, scan, while_loop
+    from graphjit.custom import custom_jvp, custom_vjp
+    from graphjit.symbolic import SymbolicModule
     from graphjit.testing import check_grads
+
+    symbolic: SymbolicModule
 
 __version__ = "0.1.0"
 __all__ = [
     "__version__",
+    "certify",
     "check_grads",
+    "checkpoint",
     "cond",
+    "custom_jvp",
+    "custom_vjp",
     "draw",
     "errors",
     "fori_loop",
@@ -46,10 +56,12 @@ __all__ = [
     "jacrev",
     "jit",
     "jvp",
+    "remat",
     "scan",
     "sparse",
     "special",
     "stop_gradient",
+    "symbolic",
     "train",
     "value_and_grad",
     "vjp",
@@ -59,13 +71,18 @@ __all__ = [
 
 # What is loaded when it is first used: `import graphjit` stays fast.
 _LAZY = {
+    "certify": "graphjit.certificate",
     "check_grads": "graphjit.testing",
+    "checkpoint": "graphjit.checkpoints",
     "cond": "graphjit.control",
+    "custom_jvp": "graphjit.custom",
+    "custom_vjp": "graphjit.custom",
     "fori_loop": "graphjit.control",
+    "remat": "graphjit.checkpoints",
     "scan": "graphjit.control",
     "while_loop": "graphjit.control",
 }
-_MODULES = ("draw", "errors", "sparse", "special", "train")
+_MODULES = ("draw", "errors", "sparse", "special", "symbolic", "train")
 
 
 def __getattr__(name: str) -> Any:

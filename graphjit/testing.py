@@ -1,4 +1,4 @@
-"""``check_grads``: gradients against centred finite differences."""
+"""``check_grads``: both modes of differentiation against centred finite differences."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from graphjit.errors import GradientError
 from graphjit.ir.graph import Origin
 from graphjit.tracing.trees import Arguments, flatten
 from graphjit.transforms.decorators import grad, value_and_grad
+from graphjit.transforms.forward import jvp
 
 ORDERS = ("gradient", "second derivative", "third derivative")
+MODES = ("reverse", "forward")
 ENTRIES = 2000  # entries of one argument that are looked at one by one after a failure
 TOLERANCE = {"float32": 2e-2, "float64": 1e-6}
 
@@ -26,16 +28,18 @@ def check_grads(
     *,
     argnums: int | Sequence[int] = 0,
     order: int = 1,
+    modes: str | Sequence[str] = MODES,
     eps: float | None = None,
     rtol: float | None = None,
     atol: float | None = None,
     seed: int = 0,
     directions: int = 3,
 ) -> None:
-    """Check the gradient of ``f`` at ``args`` against centred finite differences.
+    """Check the derivatives of ``f`` at ``args`` against centred finite differences.
 
     In each random direction d the slope (f(x + h d) - f(x - h d)) / 2h of plain NumPy calls is
-    compared with the compiled gradient's product with d. The step h is the cube root of
+    compared with the compiled gradient's product with d, and with the compiled tangent along d.
+    The step h is the cube root of
     the dtype's machine epsilon, where truncation and rounding errors balance, times max(1, |x|).
     If they disagree, every entry is differenced by itself to name the worst one. A function that
     returns arrays is checked through a random weighted sum of them.
@@ -45,6 +49,8 @@ def check_grads(
         args: Its positional arguments, or the only one.
         argnums: Which of them, as in ``grad``.
         order: 2 also checks the derivative of the gradient along a random direction, and so on.
+        modes: ``"reverse"`` (``grad``), ``"forward"`` (``jvp``), or both. Higher orders are the
+            mode over reverse mode.
         eps: The step h, in place of the one above.
         rtol: Relative tolerance: 1e-6 for float64, 2e-2 for float32.
         atol: Absolute tolerance, by default the same.
@@ -53,10 +59,14 @@ def check_grads(
 
     Raises:
         GradientError: they disagree; the message names the argument and the worst entry.
-        ValueError: ``order`` is not 1, 2 or 3.
+        ValueError: ``order`` is not 1, 2 or 3, or there is no such mode.
     """
     if not 1 <= order <= len(ORDERS):
         message = f"order must be 1 to {len(ORDERS)}, not {order}"
+        raise ValueError(message)
+    modes = (modes,) if isinstance(modes, str) else tuple(modes)
+    if not modes or not set(modes) <= set(MODES):
+        message = f"modes must be among {MODES}, not {modes}"
         raise ValueError(message)
     args = args if isinstance(args, tuple) else (args,)
     places = argnums if isinstance(argnums, int) else tuple(argnums)
@@ -65,7 +75,8 @@ def check_grads(
     loss = scalar(f, args, random)
     for derivative in ORDERS[:order]:
         problem = Problem(loss, args, places, tolerance, Shown(f, derivative))
-        problem.check(random, directions)
+        for mode in modes:
+            problem.check(mode, random, directions)
         if derivative != ORDERS[order - 1]:
             loss = slope(loss, args, places, random)
 
@@ -83,10 +94,11 @@ class Shown:
         origin = Origin(code.co_filename, code.co_firstlineno) if code else None
         return GradientError(fact, origin=origin)
 
-    def difference(self, name: str, analytic: float, numeric: float) -> str:
+    def difference(self, mode: str, name: str, analytic: float, numeric: float) -> str:
         """The fact that two slopes disagree."""
+        by = " by forward mode" if mode == "forward" else ""
         return (
-            f"the {self.derivative} disagrees with finite differences at {name}: "
+            f"the {self.derivative}{by} disagrees with finite differences at {name}: "
             f"analytic {analytic:.10g}, numeric {numeric:.10g}"
         )
 
@@ -130,7 +142,7 @@ class Problem:
         tolerance: Tolerance,
         shown: Shown,
     ) -> None:
-        self.loss, self.tolerance, self.shown = loss, tolerance, shown
+        self.loss, self.tolerance, self.shown, self.args = loss, tolerance, shown, args
         arguments = Arguments(shown.function, args, {})
         self.leaves, self.spec = arguments.leaves, arguments.spec
         compiled, gradients = value_and_grad(loss, argnums)(*args)
@@ -156,30 +168,44 @@ class Problem:
         if not same_nan and not self.tolerance.agree(analytic, numeric, self.value):
             raise self.shown.error(f"{fact}: {analytic!r} against {numeric!r}")
 
-    def check(self, random: np.random.Generator, directions: int) -> None:
-        """Compare in random directions.
+    def check(self, mode: str, random: np.random.Generator, directions: int) -> None:
+        """Compare one mode in random directions.
 
         Raises:
             GradientError: they disagree in one.
         """
         for _ in range(directions):
             moves = {i: random.standard_normal(g.shape) for i, g in self.gradients.items()}
-            analytic, numeric = self.slopes(moves)
+            analytic, numeric = self.slopes(mode, moves)
             if not self.tolerance.agree(analytic, numeric, self.value):
                 somewhere = ("a random direction", analytic, numeric)
-                raise self.shown.error(self.shown.difference(*(self.worst() or somewhere)))
+                worst = self.worst(mode) or somewhere
+                raise self.shown.error(self.shown.difference(mode, *worst))
 
-    def slopes(self, moves: dict[int, Any]) -> tuple[float, float]:
-        """The slope along a direction, by the gradient and by differences."""
+    def slopes(self, mode: str, moves: dict[int, Any]) -> tuple[float, float]:
+        """The slope along a direction, by one mode and by differences."""
         step = self.tolerance.step
         ahead, behind = self.moved(moves, step), self.moved(moves, -step)
-        analytic = 0.0
-        for index in moves:
+        direction = {
             # What was really moved, after rounding to the argument's dtype.
-            distance = np.asarray(ahead[index], float) - np.asarray(behind[index], float)
-            analytic += float(np.sum(self.gradients[index] * distance))
-        numeric = float(self.at(ahead)) - float(self.at(behind))
-        return analytic / (2 * step), numeric / (2 * step)
+            i: (np.asarray(ahead[i], float) - np.asarray(behind[i], float)) / (2 * step)
+            for i in moves
+        }
+        numeric = (float(self.at(ahead)) - float(self.at(behind))) / (2 * step)
+        return (self.tangent if mode == "forward" else self.product)(direction), numeric
+
+    def product(self, direction: dict[int, Any]) -> float:
+        """The slope by reverse mode."""
+        return sum((float(np.sum(self.gradients[i] * d)) for i, d in direction.items()), 0.0)
+
+    def tangent(self, direction: dict[int, Any]) -> float:
+        """The slope by forward mode."""
+        leaves = [None] * len(self.leaves)
+        for i in self.gradients:
+            dtype = np.asarray(self.leaves[i]).dtype
+            leaves[i] = direction.get(i, np.zeros(np.shape(self.leaves[i]))).astype(dtype)[()]
+        tangents, _ = optree.tree_unflatten(self.spec, leaves)
+        return float(jvp(self.loss, self.args, tangents)[1])
 
     def moved(self, moves: dict[int, Any], step: float) -> list[Any]:
         """The leaves, some moved along a direction."""
@@ -196,19 +222,19 @@ class Problem:
         args, _ = optree.tree_unflatten(self.spec, leaves)
         return self.loss(*args)
 
-    def worst(self) -> tuple[str, float, float] | None:
+    def worst(self, mode: str) -> tuple[str, float, float] | None:
         """The entry whose derivative is farthest off, with both derivatives."""
-        wrong = (e for e in self.entries() if not self.tolerance.agree(*e[1:], self.value))
+        wrong = (e for e in self.entries(mode) if not self.tolerance.agree(*e[1:], self.value))
         return max(wrong, key=lambda entry: distance(*entry[1:]), default=None)
 
-    def entries(self) -> Iterator[tuple[str, float, float]]:
-        """Each entry's name with its derivative by the gradient and by differences."""
+    def entries(self, mode: str) -> Iterator[tuple[str, float, float]]:
+        """Each entry's name with its derivative by one mode and by differences."""
         for index, gradient in self.gradients.items():
             for flat in range(min(gradient.size, ENTRIES)):
                 move = np.zeros(gradient.shape)
                 move.flat[flat] = 1
                 place = np.unravel_index(flat, gradient.shape)
-                analytic, numeric = self.slopes({index: move})
+                analytic, numeric = self.slopes(mode, {index: move})
                 scale = max(1.0, abs(float(np.asarray(self.leaves[index]).flat[flat])))
                 name = self.names[index] + (f"[{','.join(map(str, place))}]" if place else "")
                 yield name, analytic / scale, numeric / scale

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import TypeVar
 
 import networkx as nx
 
 from graphjit.ir.graph import Graph
+
+Vertex = TypeVar("Vertex", bound=Hashable)
 
 
 def digraph(graph: Graph) -> nx.DiGraph[int]:
@@ -71,3 +75,27 @@ def greedy_coloring(edges: Iterable[tuple[int, int]], order: Iterable[int]) -> d
     network.add_edges_from(edges)
     colors: dict[int, int] = nx.greedy_color(network, strategy=lambda *_: turns)
     return colors
+
+
+def minimum_cut(
+    capacities: Mapping[tuple[Vertex, Vertex], float], source: Vertex, target: Vertex
+) -> tuple[set[Vertex], set[Vertex]]:
+    """The vertices on the source's side of a cheapest cut of a flow network, and the others.
+
+    Args:
+        capacities: What cutting each edge costs; infinite for one that cannot be cut.
+        source: Where the flow comes from.
+        target: Where it goes to.
+
+    Raises:
+        networkx.NetworkXUnbounded: every cut has an edge that cannot be cut.
+    """
+    network: nx.DiGraph[Vertex] = nx.DiGraph()
+    network.add_nodes_from((source, target))
+    for (start, end), capacity in capacities.items():
+        limit = {} if capacity == math.inf else {"capacity": capacity}
+        network.add_edge(start, end, **limit)  # networkx takes an edge without one as infinite
+    _, (first, second) = nx.minimum_cut(
+        network, source, target, flow_func=nx.algorithms.flow.boykov_kolmogorov
+    )
+    return first, second

@@ -44,6 +44,12 @@ class Primitive:
         pole: A partial can be infinite or NaN, so a zero cotangent must stay zero.
         branch: A partial can be infinite where the value is finite, so that a later partial of
             zero must win over it (the norm at 0).
+        drops: It leaves elements of an operand unused. Their cotangent is zero and must stay so,
+            whatever infinity or NaN they were made from.
+        analytic: What continues it to complex numbers, for other ways to its derivative: ``True``
+            where ``numpy`` does; ``analytic(e, *operands, **params)`` in the elementary
+            functions of ``e``, which are NumPy's or those of another kind of number; ``False``
+            where nothing does. Flat rows are not analytic either.
     """
 
     name: str
@@ -61,6 +67,8 @@ class Primitive:
     domain: Any = (-3.0, 3.0)
     pole: bool = False
     branch: bool = False
+    drops: bool = False
+    analytic: bool | Rule = True
 
 
 TABLE: dict[str, Primitive] = {}

@@ -51,6 +51,8 @@ def through(node: Node, view: View) -> View | None:
             axes = node.params["axes"]
             shape = tuple(view.shape[a] for a in axes)
             return View(shape, tuple(view.strides[a] for a in axes), view.offset)
+        case "hold":
+            return view
         case "slice":
             return _slice(view, node.params["start"], node.params["step"], node.params["sizes"])
     return None

@@ -15,8 +15,10 @@ from graphjit.ir.dispatch import emit
 from graphjit.ir.graph import Graph, Node, Origin
 from graphjit.ir.primitive import TABLE
 from graphjit.ir.symbol import Symbol
+from graphjit.ir.table.contract import aligned, paired, terms
 from graphjit.ir.table.reduce import spread
 from graphjit.passes.control import REVERSE, Reverse, saving
+from graphjit.passes.custom import CUSTOM_REVERSE, expanded
 
 
 def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
@@ -46,7 +48,9 @@ def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
     return swept(graph, wrt, lambda builder: {seed.id: one(builder, seed)})
 
 
-def pullback(graph: Graph, wrt: Sequence[int], of: Sequence[int] | None = None) -> Graph:
+def pullback(
+    graph: Graph, wrt: Sequence[int], of: Sequence[int] | None = None, *, strong: bool = False
+) -> Graph:
     """Append the product of a cotangent with the Jacobian of the outputs.
 
     As ``adjoint``, whose one output has the cotangent 1.
@@ -59,6 +63,7 @@ def pullback(graph: Graph, wrt: Sequence[int], of: Sequence[int] | None = None) 
         wrt: Positions in ``graph.inputs``, each of a float input.
         of: Positions in ``graph.outputs`` of the float outputs that have a cotangent; by default
             all of them.
+        strong: Zeros win over infinities in all products, see ``Backward``.
 
     Returns:
         A graph with one more input for each of ``of``, the cotangents, after all others; its
@@ -79,19 +84,25 @@ def pullback(graph: Graph, wrt: Sequence[int], of: Sequence[int] | None = None) 
             found[node.id] = found[node.id] + cotangent if node.id in found else cotangent
         return found
 
-    return swept(graph, wrt, seeds)
+    return swept(graph, wrt, seeds, strong=strong)
 
 
-def swept(graph: Graph, wrt: Sequence[int], seeds: Callable[[Builder], dict[int, Symbol]]) -> Graph:
+def swept(
+    graph: Graph,
+    wrt: Sequence[int],
+    seeds: Callable[[Builder], dict[int, Symbol]],
+    *,
+    strong: bool = False,
+) -> Graph:
     """The graph with the cotangents of some inputs appended, given those of some nodes."""
     check_floats([graph.nodes[graph.inputs[i]] for i in wrt])
     graph = saving(graph)
     builder = Builder()
-    inputs = [graph.nodes[i] for i in graph.inputs]
-    place = builder.inline(graph, [builder.input(node.aval, node.origin) for node in inputs])
-    sources = [graph.inputs[i] for i in wrt]
-    gradients = Backward(builder, graph, place, sources).run(seeds(builder))
-    return builder.graph([*(place[i] for i in graph.outputs), *(g.id for g in gradients)])
+    nodes = [graph.nodes[i] for i in graph.inputs]
+    inputs = [builder.input(node.aval, node.origin) for node in nodes]
+    sweep = Backward(builder, graph, inputs, [graph.inputs[i] for i in wrt])
+    gradients = sweep.run(seeds(builder), strong=strong)
+    return builder.graph([*(sweep.place[i] for i in graph.outputs), *(g.id for g in gradients)])
 
 
 def one(builder: Builder, node: Node) -> Symbol:
@@ -124,25 +135,28 @@ def check_scalar(graph: Graph) -> None:
 
 
 class Backward:
-    """One reverse sweep: cotangents by node, and which of them may be infinite.
+    """One reverse sweep: cotangents by node, and which of them make *strong* products.
 
-    A cotangent that came through a slope that is infinite at a finite value (``branch`` rows,
-    such as sqrt at 0) is *steep*: from there on a zero partial wins over it, so that the norm
-    of a zero vector has the gradient 0 and not 0 times infinity.
+    In a strong product a zero wins over infinity and NaN. A cotangent makes them once it came
+    through a slope that is infinite at a finite value (``branch`` rows, such as sqrt at 0), so
+    that the norm of a zero vector has the gradient 0; and once it is zero for elements that
+    were not used (``drops`` rows, such as where), so that these have no influence.
     """
 
     def __init__(
-        self, builder: Builder, graph: Graph, place: list[int], sources: list[int]
+        self, builder: Builder, graph: Graph, inputs: list[int], sources: list[int]
     ) -> None:
-        self.builder, self.graph, self.place, self.sources = builder, graph, place, sources
+        self.builder, self.graph, self.sources = builder, graph, sources
         self.active = depends_on(graph, sources)
+        self.place, self.residuals = expanded(builder, graph, inputs, self.active)
         self.cotangents: dict[int, Symbol] = {}
         self.results: dict[int, dict[int, Symbol]] = {}
-        self.steep: set[int] = set()
+        self.strong: set[int] = set()
 
-    def run(self, seeds: dict[int, Symbol]) -> list[Symbol]:
+    def run(self, seeds: dict[int, Symbol], *, strong: bool = False) -> list[Symbol]:
         """The cotangents of the sources, given those of the outputs."""
         self.cotangents = dict(seeds)
+        self.strong = set(seeds) if strong else set()
         outer = self.builder.origin
         for node in reversed(self.graph.nodes):
             if node.id in self.cotangents and node.id in self.active and node.inputs:
@@ -157,12 +171,16 @@ class Backward:
         if node.op == "item":
             self.results.setdefault(node.inputs[0], {})[node.params["index"]] = cotangent
             self.cotangents[node.inputs[0]] = cotangent  # so that the node is visited
+            if node.id in self.strong:
+                self.strong.add(node.inputs[0])
             return
+        if weakens(node):
+            self.strong.add(node.id)
         self.add_shares(node, self.control(node) if node.results else self.plain(node, cotangent))
 
     def control(self, node: Node) -> Sequence[Any]:
         """The shares that control flow hands down, from the cotangents of its results."""
-        rule = REVERSE.get(node.op)
+        rule = REVERSE.get(node.op) or CUSTOM_REVERSE.get(node.op)
         if rule is None:
             raise MissingRule(
                 f"{node.op} has no derivative in reverse mode", origin=node.origin,
@@ -170,17 +188,23 @@ class Backward:
             )  # fmt: skip
         operands = [self.place[i] for i in node.inputs]
         floats = [i in self.active and self.graph.nodes[i].aval.inexact for i in node.inputs]
-        return rule(
-            Reverse(
-                node, self.builder, self.place[node.id], operands, self.results[node.id], floats
-            )
+        given = Reverse(
+            node,
+            self.builder,
+            self.place[node.id],
+            operands,
+            self.results[node.id],
+            floats,
+            strong=node.id in self.strong,
+            residuals=self.residuals.get(node.id, ()),
         )
+        return rule(given)
 
     def plain(self, node: Node, cotangent: Symbol) -> Sequence[Any]:
         """The shares of an ordinary operation."""
         operands = [Symbol(self.builder, self.place[i]) for i in node.inputs]
         result = Symbol(self.builder, self.place[node.id])
-        return cotangents(node, cotangent, result, operands, steep=node.id in self.steep)
+        return cotangents(node, cotangent, result, operands, strong=node.id in self.strong)
 
     def add_shares(self, node: Node, shares: Sequence[Any]) -> None:
         """Add up what reaches each operand."""
@@ -193,8 +217,8 @@ class Backward:
                 continue
             known = self.cotangents.get(operand)
             self.cotangents[operand] = share if known is None else known + share
-            if node.id in self.steep or TABLE[node.op].branch:
-                self.steep.add(operand)
+            if node.id in self.strong or TABLE[node.op].branch or TABLE[node.op].drops:
+                self.strong.add(operand)
 
     def zeros(self, source: int) -> Symbol:
         """The cotangent of a source that the outputs do not depend on."""
@@ -211,10 +235,12 @@ def backward_origin(node: Node) -> Any:
 
 
 def cotangents(
-    node: Node, ct: Symbol, y: Symbol, operands: list[Symbol], *, steep: bool
+    node: Node, ct: Symbol, y: Symbol, operands: list[Symbol], *, strong: bool
 ) -> Sequence[Any]:
     """The operands' shares of a node's cotangent, by the one rule its row states."""
     primitive = TABLE[node.op]
+    if strong and primitive.kind == "contract" and paired(**node.params):
+        return paired_shares(ct, operands, node.params["spec"])
     if primitive.transpose is not None:
         return primitive.transpose(ct, *operands, **node.params)  # type: ignore[no-any-return]
     if primitive.vjp is not None:
@@ -224,10 +250,32 @@ def cotangents(
         spreaded = (
             spread(ct, operands[0], node.params["axes"]) if primitive.kind == "reduce" else ct
         )
-        return [times(spreaded, p, strong=steep or primitive.pole) for p in partials]
+        return [times(spreaded, p, strong=strong or primitive.pole) for p in partials]
     if primitive.kind in ("map", "reduce"):  # states no partials: piecewise constant
         return [None] * len(operands)
     raise MissingRule(f"{node.op} has no derivative", origin=node.origin, operands=(node.aval,))
+
+
+def weakens(node: Node) -> bool:
+    """Whether control flow has rows inside after which products must be strong, or is a choice."""
+    return node.op == "cond" or any(
+        TABLE[inner.op].branch or TABLE[inner.op].drops or weakens(inner)
+        for body in node.bodies
+        for inner in body.nodes
+    )
+
+
+def paired_shares(ct: Symbol, operands: Sequence[Symbol], spec: str) -> list[Symbol]:
+    """The strong products of the cotangent with the other operand, as of ``np.sum(a * b)``."""
+    (a, b), (first, second, result) = operands, terms(spec)
+    return [
+        emit(
+            "strong_multiply",
+            aligned(ct, result, letters, x.shape),
+            aligned(other, others, letters, x.shape),
+        )
+        for x, letters, other, others in ((a, first, b, second), (b, second, a, first))
+    ]
 
 
 def times(cotangent: Symbol, partial: Any, *, strong: bool) -> Any:

@@ -11,6 +11,7 @@ from graphjit.ir.graph import Graph, Node
 from graphjit.ir.primitive import TABLE
 from graphjit.ir.table.contract import terms
 from graphjit.passes.control_batch import BATCH
+from graphjit.passes.custom_batch import CUSTOM_BATCH
 
 LETTERS = "zyxwvutsrqponmlkjihgfedcbaZYXWVUTSRQPONMLKJIHGFEDCBA"
 
@@ -75,7 +76,7 @@ class Batching:
 
     def control(self, node: Node) -> None:
         """Control flow: each of its results has a place of its own, with the axis or without."""
-        rule = BATCH.get(node.op)
+        rule = BATCH.get(node.op) or CUSTOM_BATCH.get(node.op)
         if rule is None:
             raise MissingRule(f"{node.op} has no batching rule", origin=node.origin)
         self.builder.origin = lambda: node.origin
@@ -138,6 +139,12 @@ def batch_broadcast(b: Batching, node: Node) -> int:
     if len(padded) != len(own) + 1:
         place = b.emit("reshape", place, shape=padded)
     return b.builder.broadcast_to(place, (b.size, *shape))
+
+
+def batch_hold(b: Batching, node: Node) -> int:
+    """The value with the axis, held as before."""
+    value, until = node.inputs
+    return b.emit("hold", b.widened(value), b.place[until])
 
 
 def batch_layout(b: Batching, node: Node) -> int:
@@ -212,6 +219,7 @@ KINDS: dict[str, Callable[[Batching, Node], int]] = {
 RULES: dict[str, Callable[[Batching, Node], int]] = {
     "broadcast": batch_broadcast,
     "concatenate": batch_axes,
+    "hold": batch_hold,
     "gather": batch_gather,
     "scatter_add": batch_scatter,
 }

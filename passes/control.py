@@ -42,14 +42,18 @@ class Reverse:
         operands: Its operands there.
         cotangents: Those of its results that have one, by index.
         active: For each operand whether its cotangent is wanted.
+        strong: Whether zeros win over infinities in the products inside.
+        residuals: What the forward rule of a custom_vjp kept.
     """
 
     def __init__(
         self, node: Node, builder: Builder, ident: int, operands: Sequence[int],
         cotangents: Mapping[int, Symbol], active: Sequence[bool],
+        *, strong: bool = False, residuals: Sequence[int] = (),
     ) -> None:  # fmt: skip
         self.node, self.builder, self.ident = node, builder, ident
         self.operands, self.cotangents, self.active = operands, cotangents, active
+        self.strong, self.residuals = strong, residuals
 
     def cotangent(self, index: int) -> int:
         """That of a result, zeros where it has none."""
@@ -80,7 +84,7 @@ def reverse_cond(given: Reverse) -> list[Any]:
     ends = sorted(given.cotangents)
     pulled = []
     for branch in node.params["branches"]:
-        graph = pullback(branch, wanted, ends)
+        graph = pullback(branch, wanted, ends, strong=given.strong)
         pulled.append(Graph(graph.nodes, graph.inputs, graph.outputs[len(branch.outputs) :]))
     inputs = [*given.operands, *(given.cotangents[i].id for i in ends)]
     items = given.builder.emit_control("cond", inputs, branches=tuple(pulled))
@@ -102,7 +106,7 @@ def reverse_scan(given: Reverse) -> list[Any]:
     results = step.avals(step.outputs)
     count = len(results) - carry  # what the step gives beside its carry and the saved one
     stacked = [i for i in range(carry, count) if i in given.cotangents]
-    body = BackwardStep(step, consts, fixed, floats, slices, stacked)
+    body = BackwardStep(step, consts, fixed, floats, slices, stacked, strong=given.strong)
     saved = [builder.item(given.ident, count + i) for i in range(carry)]
     inputs = [
         *given.operands[:consts],
@@ -129,10 +133,10 @@ class BackwardStep:
 
     def __init__(
         self, step: Graph, consts: int, fixed: list[int], floats: list[int], slices: list[int],
-        stacked: list[int],
+        stacked: list[int], *, strong: bool,
     ) -> None:  # fmt: skip
         self.step, self.consts, self.fixed, self.floats = step, consts, fixed, floats
-        self.slices, self.stacked = slices, stacked
+        self.slices, self.stacked, self.strong = slices, stacked, strong
 
     def graph(self, carry: int, count: int) -> Graph:
         """The step's graph: the sums and the carry's cotangents, then those of the slices."""
@@ -140,7 +144,8 @@ class BackwardStep:
 
         ends = [i - self.consts for i in self.floats] + self.stacked
         plain = Graph(self.step.nodes, self.step.inputs, self.step.outputs[:count])
-        pulled = pullback(plain, [*self.fixed, *self.floats, *self.slices], ends)
+        wrt = [*self.fixed, *self.floats, *self.slices]
+        pulled = pullback(plain, wrt, ends, strong=self.strong)
         avals = plain.avals(plain.inputs)
         builder = Builder()
         constants = [builder.input(a) for a in avals[: self.consts]]
@@ -166,7 +171,7 @@ def reverse_while(given: Reverse) -> list[Any]:
     fixed = [i for i in range(consts) if given.active[tests + i]]
     floats = [i for i in range(consts, len(kinds)) if kinds[i].inexact]
     ends = [i - consts for i in floats]
-    pulled = pullback(step, [*fixed, *floats], ends)
+    pulled = pullback(step, [*fixed, *floats], ends, strong=given.strong)
     pull = Graph(pulled.nodes, pulled.inputs, pulled.outputs[len(step.outputs) :])
     inputs = [*given.operands, *(given.cotangent(i) for i in ends)]
     items = given.builder.emit_control("unwind", inputs, **params, pull=pull, sums=len(fixed))
@@ -179,12 +184,16 @@ REVERSE = {"cond": reverse_cond, "scan": reverse_scan, "while": reverse_while}
 
 
 class Dual:
-    """What the forward rule of one node is given: its operands, and their tangents or None."""
+    """What the forward rule of one node is given: its operands, and their tangents or None.
+
+    ``strong``: whether zeros win over infinities in the products inside.
+    """
 
     def __init__(
-        self, node: Node, builder: Builder, operands: Sequence[int], tangents: Sequence[int | None]
-    ) -> None:
-        self.node, self.builder = node, builder
+        self, node: Node, builder: Builder, operands: Sequence[int], tangents: Sequence[int | None],
+        *, strong: bool = False,
+    ) -> None:  # fmt: skip
+        self.node, self.builder, self.strong = node, builder, strong
         self.operands, self.tangents = operands, tangents
 
     def filled(self, index: int) -> int:
@@ -205,7 +214,8 @@ def forward_cond(given: Dual) -> Both:
     from graphjit.passes.tangent import tangent  # which calls these rules
 
     moved = [i for i in range(1, len(given.operands)) if given.tangents[i] is not None]
-    branches = tuple(tangent(g, [i - 1 for i in moved]) for g in given.node.params["branches"])
+    wrt, branches = [i - 1 for i in moved], given.node.params["branches"]
+    branches = tuple(tangent(g, wrt, strong=given.strong) for g in branches)
     inputs = [*given.operands, *(given.filled(i) for i in moved)]
     items = given.builder.emit_control("cond", inputs, branches=branches)
     return split(items, given.node.results)
@@ -220,13 +230,16 @@ def split(items: list[int], results: Sequence[Aval]) -> Both:
 
 def forward_scan(given: Dual) -> Both:
     """One scan that carries primals and tangents together."""
+    from graphjit.passes.tangent import tangent  # which calls these rules
+
     params, builder = given.node.params, given.builder
     step, consts, carry = params["step"], params["consts"], params["carry"]
     kinds = step.avals(step.inputs)
     fixed = [i for i in range(consts) if given.tangents[i] is not None]
     moved = [i for i in range(consts, consts + carry) if kinds[i].inexact]
     slices = [i for i in range(consts + carry, len(kinds)) if given.tangents[i] is not None]
-    graph, kept = dual_step(step, (consts, carry), fixed, moved, slices)
+    dual = tangent(step, [*fixed, *moved, *slices], strong=given.strong)
+    graph, kept = dual_step(step, dual, (consts, carry), fixed, moved, slices)
     o = given.operands
     inputs = [
         *(*o[:consts], *(given.filled(i) for i in fixed)),
@@ -246,13 +259,11 @@ def forward_scan(given: Dual) -> Both:
 
 
 def dual_step(
-    step: Graph, counts: tuple[int, int], fixed: list[int], moved: list[int], slices: list[int]
-) -> tuple[Graph, list[int]]:
+    step: Graph, dual: Graph, counts: tuple[int, int], fixed: list[int], moved: list[int],
+    slices: list[int],
+) -> tuple[Graph, list[int]]:  # fmt: skip
     """A step with tangents after each group of its inputs and outputs; which outputs have one."""
-    from graphjit.passes.tangent import tangent  # which calls these rules
-
     consts, carry = counts
-    dual = tangent(step, [*fixed, *moved, *slices])
     count, own = len(step.inputs), dual.inputs
     extra = dict(zip([*fixed, *moved, *slices], own[count:], strict=True))
     inputs = (
@@ -299,6 +310,7 @@ class DualLoop:
     def __init__(self, given: Dual, step: Graph, tests: int, consts: int) -> None:
         kinds = step.avals(step.inputs)
         self.kinds, self.count, self.consts = kinds, len(kinds), consts
+        self.strong = given.strong
         self.fixed = [i for i in range(consts) if given.tangents[tests + i] is not None]
         self.moved = [i for i in range(consts, len(kinds)) if kinds[i].inexact]
         self.step = self.dual(step, [])
@@ -309,7 +321,7 @@ class DualLoop:
         """A graph on the loop's values (and more after them) with tangents after each group."""
         from graphjit.passes.tangent import tangent  # which calls these rules
 
-        both = tangent(graph, [*self.fixed, *self.moved, *further])
+        both = tangent(graph, [*self.fixed, *self.moved, *further], strong=self.strong)
         total, own = len(graph.inputs), both.inputs
         extra = dict(zip([*self.fixed, *self.moved, *further], own[total:], strict=True))
         inputs = (

@@ -14,7 +14,10 @@ from graphjit.passes.rewrite import Rules, Site, Term, rewrite
 LARGEST_RESULT, LARGEST_OPERAND = 64, 4096
 # What has no operands, no single result, or would only make a small constant larger.
 LEFT = frozenset(
-    {"input", "item", "constant", "iota", "broadcast", "fused", "scan", "cond", "while", "unwind"}
+    {
+        *("input", "item", "constant", "iota", "broadcast", "hold", "fused"),
+        *("scan", "cond", "while", "unwind", "custom_vjp", "custom_jvp", "checkpoint"),
+    }
 )
 
 

@@ -60,17 +60,17 @@ class Grouping:
         """Put the node into the latest group that takes it, or into a new one."""
         parents = self.parents(node)
         self.merge_parents(node, parents)
-        parents = self.parents(node)
+        parents, awaited = self.parents(node), self.awaited(node)
         for index in self.candidates(parents):
             group = self.units[index]
-            if not isinstance(group, Group) or self.would_cycle(index, parents):
+            if not isinstance(group, Group) or self.would_cycle(index, parents | awaited):
                 continue
             group, place = self.fit(node, group, reads=index in parents)
             if place is not None:
                 self.units[index] = group
                 group.add(node.id, place)
                 self.unit_of[node.id] = index
-                self.link(index, parents)
+                self.link(index, parents | awaited)
                 return
         group = Group(space_of(self.graph, node))
         place = self.placement.fit(node, group)
@@ -131,11 +131,17 @@ class Grouping:
         self.unit_of[node.id] = len(self.units)
         self.units.append(unit)
         self.ancestors.append(0)
-        self.link(len(self.units) - 1, self.parents(node))
+        self.link(len(self.units) - 1, self.parents(node) | self.awaited(node))
 
     def parents(self, node: Node) -> set[int]:
         """The units whose results the node reads, through any layout."""
         bases = (self.placement.views[i][0] for i in node.inputs)
+        return {self.unit_of[b] for b in bases if b in self.unit_of}
+
+    def awaited(self, node: Node) -> set[int]:
+        """The units that must have run before the node's operands may be read."""
+        held = (i for operand in node.inputs for i in self.placement.waits.get(operand, ()))
+        bases = (self.placement.views[i][0] for i in held)
         return {self.unit_of[b] for b in bases if b in self.unit_of}
 
     def would_cycle(self, index: int, parents: Iterable[int]) -> bool:
@@ -265,7 +271,10 @@ class Rebuilder:
 
 
 def copy_free(rebuilder: Rebuilder, ident: int, builder: Builder, place: dict[int, int]) -> int:
-    """The node in ``builder``, with the chain of layouts it is read through."""
+    """The node in ``builder``, with the chain of layouts it is read through.
+
+    What a ``hold`` asked for is seen to by the order of the units, so it is left out.
+    """
     chain, at = [], ident
     while at not in place:
         node = rebuilder.graph.nodes[at]
@@ -274,5 +283,8 @@ def copy_free(rebuilder: Rebuilder, ident: int, builder: Builder, place: dict[in
             break
         at = node.inputs[0]
     for node in reversed(chain):
-        place[node.id] = builder.copy(node, tuple(place[i] for i in node.inputs))
+        if node.op == "hold":
+            place[node.id] = place[node.inputs[0]]
+        else:
+            place[node.id] = builder.copy(node, tuple(place[i] for i in node.inputs))
     return place[ident]

@@ -24,7 +24,7 @@ from graphjit.ir.graph import Graph, Node
 from graphjit.ir.primitive import TABLE
 from graphjit.ir.view import View, contiguous, through
 
-FREE = frozenset({"constant", "iota", "broadcast", "reshape", "transpose", "slice"})
+FREE = frozenset({"constant", "iota", "broadcast", "reshape", "transpose", "slice", "hold"})
 LOOPED_REDUCTIONS = frozenset({"sum", "prod", "max", "min", "any", "all"})
 STORED = frozenset({"scatter_add", "embed"})
 LIMIT = 200
@@ -126,12 +126,24 @@ def views(graph: Graph) -> dict[int, tuple[int, View]]:
     return found
 
 
+def waits(graph: Graph) -> dict[int, set[int]]:
+    """For each value that is read through a ``hold`` what must be there before."""
+    found: dict[int, set[int]] = {}
+    if graph.count("hold"):
+        for node in graph.nodes:
+            if node.op in FREE and node.inputs:
+                found[node.id] = set(found.get(node.inputs[0], ()))
+                found[node.id] |= {node.inputs[1]} if node.op == "hold" else set()
+    return found
+
+
 class Placement:
     """Decides whether and how a node fits into a group."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.views = views(graph)
+        self.waits = waits(graph)
 
     def fit(self, node: Node, group: Group) -> Place | None:
         """The node's place in the group, or None."""

@@ -9,7 +9,7 @@ from graphjit.ir.graph import Graph, Node
 from graphjit.passes.rewrite import rebuild
 
 # What takes no memory of its own: generated where it is read.
-FREE = frozenset({"constant", "iota", "broadcast"})
+FREE = frozenset({"constant", "iota", "broadcast", "hold"})
 
 Key = tuple[int, int, int]
 
@@ -46,14 +46,25 @@ def size(node: Node) -> int:
 def peak(graph: Graph, walk: Sequence[int], sizes: Sequence[int]) -> int:
     """The most bytes alive at once; inputs and outputs do not count, as no order changes them."""
     kept = {*graph.inputs, *graph.outputs}
-    last = {operand: i for i in walk for operand in graph.nodes[i].inputs}
+    reads = stored_reads(graph)
+    last = {operand: i for i in walk for operand in reads[i]}
     alive = most = 0
     for i in walk:
         if i not in kept and i in last:
             alive += sizes[i]
             most = max(most, alive)
-        alive -= sum(sizes[x] for x in set(graph.nodes[i].inputs) if last[x] == i and x not in kept)
+        alive -= sum(sizes[x] for x in set(reads[i]) if last[x] == i and x not in kept)
     return most
+
+
+def stored_reads(graph: Graph) -> list[tuple[int, ...]]:
+    """For each node what it reads; in the place of a ``hold`` what that holds."""
+    if not graph.count("hold"):
+        return [node.inputs for node in graph.nodes]
+    held = list[int]()
+    for node in graph.nodes:
+        held.append(held[node.inputs[0]] if node.op == "hold" else node.id)
+    return [() if n.op == "hold" else tuple(held[i] for i in n.inputs) for n in graph.nodes]
 
 
 def needs(graph: Graph, sizes: Sequence[int]) -> list[int]:

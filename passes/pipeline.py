@@ -21,9 +21,11 @@ from graphjit.passes.batch import batch
 from graphjit.passes.compare import compare
 from graphjit.passes.fold import fold
 from graphjit.passes.fuse import fuse
+from graphjit.passes.inline import inline
 from graphjit.passes.merge import merge
 from graphjit.passes.order import order
 from graphjit.passes.prune import prune
+from graphjit.passes.recompute import recompute
 from graphjit.passes.simplify import simplify
 from graphjit.passes.tangent import tangent
 
@@ -64,6 +66,8 @@ PASSES: dict[str, Callable[..., Graph]] = {
         fold,
         simplify,
         order,
+        inline,
+        recompute,
         nested,
         adjoint,
         pullback,
@@ -72,7 +76,7 @@ PASSES: dict[str, Callable[..., Graph]] = {
         fuse,
     )
 }
-NUMBERS = frozenset({"size"})  # options that are one number, not several
+NUMBERS = frozenset({"size", "budget"})  # options that are one number, not several
 # These make another function of the graph: their meaning before and after is not comparable.
 TRANSFORMS = frozenset({"adjoint", "pullback", "tangent", "batch"})
 STEP = re.compile(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*(?:,|$)")
@@ -215,4 +219,6 @@ def run(graph: Graph, pipeline: Iterable[Step], hook: Hook | None = None) -> Gra
 # What a function's graph goes through before it is differentiated, so that derivatives are those
 # of the simplified function, and what every graph goes through before it is lowered.
 PRIMAL = parse_pipeline("prune,fold,simplify,merge,prune")
-PROGRAM = parse_pipeline("prune,fold,simplify,merge,fold,simplify,merge,prune,order,nested,fuse")
+PROGRAM = parse_pipeline(
+    "inline,prune,fold,simplify,merge,fold,simplify,merge,prune,order,nested,fuse"
+)

@@ -8,10 +8,11 @@ from graphjit.passes.choices import CHOICES
 from graphjit.passes.fold import FOLD
 from graphjit.passes.layouts import LAYOUT
 from graphjit.passes.rewrite import Rules, rewrite
+from graphjit.passes.saturate import SATURATE
 
 
 def simplify(graph: Graph) -> Graph:
-    """Apply the rules of algebra: ``algebra`` and ``choices`` to maps, ``layouts`` to the rest.
+    """Apply the rules of algebra: ``layouts`` to layouts, the other tables to maps.
 
     Safe, because each rule states how far it may differ: not at all, by the rounding of one
     operation, or, in the backward pass alone, in the sign of a zero. Constants that come together
@@ -29,4 +30,4 @@ def joined(*tables: Rules) -> Rules:
     return {name: tuple(r for table in tables for r in table.get(name, ())) for name in names}
 
 
-RULES = joined(ALGEBRA, CHOICES, LAYOUT, FOLD)
+RULES = joined(ALGEBRA, SATURATE, CHOICES, LAYOUT, FOLD)

@@ -143,6 +143,8 @@ OTHERS: tuple[Sample, ...] = (
     call("embed", (3,), shape=(5,), start=(4,), step=(-2,)),
     call("embed", (2, 3), shape=(4, 5), start=(1, 0), step=(2, 1)),
     call("embed", (0,), shape=(3,), start=(0,), step=(1,)),
+    call("hold", (2, 3), (), kinds="fi"),
+    call("hold", (0,), (2,), kinds="fi"),
     call("concatenate", (2, 3), (2, 1), (2, 0), axis=1),
     call("concatenate", (0,), (3,), axis=0),
     call("contract", (2, 3), (3, 4), spec="ij,jk->ik"),

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
 import pytest
 
+import graphjit
 from graphjit.flags import override
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -55,3 +57,25 @@ def test_race_takes_each_round_as_a_pair(harness: Any) -> None:
 def test_table_lines_up(harness: Any) -> None:
     text = harness.table(("a", "time"), [("long name", "1"), ("b", "12 ms")])
     assert text.splitlines()[2:] == ["long name      1", "b          12 ms"]
+
+
+def test_the_four_ways_find_the_same_gradient(harness: Any) -> None:
+    four_ways = importlib.import_module("four_ways")
+    assert harness.__name__ == "harness"
+    x = np.linspace(-1, 1, 6)
+    for function in four_ways.FUNCTIONS:
+        exact = function.gradient(x.astype(np.longdouble))
+        assert four_ways.error(graphjit.grad(function.numpy)(x), exact) < 1e-14
+        assert four_ways.error(four_ways.differences(function.numpy, x), exact) < 1e-8
+        pytest.importorskip("sympy")
+        by_formula, _ = four_ways.symbolic(function, 6)
+        assert four_ways.error(by_formula(x), exact) < 1e-14
+
+
+def test_clipping_stores_no_gradients(harness: Any) -> None:
+    clipping = importlib.import_module("per_example_clipping")
+    assert harness.__name__ == "harness"
+    args, functions = clipping.arguments(8, (10, 12, 3)), clipping.functions()
+    memory = {name: clipping.work_bytes(f, args) for name, f in functions.items()}
+    assert memory["clipped"] < 2 * memory["one gradient"]
+    assert memory["stored"] > 8 * 8 * 10 * 12

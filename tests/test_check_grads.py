@@ -93,9 +93,34 @@ def test_nan_is_no_agreement() -> None:
         check_grads(lambda x: np.sum(np.sqrt(x)), np.array([1.0, -1.0]))
 
 
+def test_forward_mode_is_checked_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def f(x: Any) -> Any:
+        return np.sum(np.cumprod(x) ** 2)
+
+    wrong = dataclasses.replace(
+        TABLE["recurrence"], jvp=lambda tangents, h, a, b, **_: 2 * tangents[0] * h
+    )
+    monkeypatch.setitem(TABLE, "recurrence", wrong)
+    x = np.array([1.5, 0.5, 2.0])
+    check_grads(f, x, modes="reverse")
+    for modes in ("forward", ("reverse", "forward")):
+        with pytest.raises(GradientError, match=r"the gradient by forward mode .* at x\[\d\]"):
+            check_grads(f, x, modes=modes)
+
+
+def test_what_does_not_move_has_no_tangent() -> None:
+    def f(params: Any, kind: str, n: Any) -> Any:
+        return params["w"] ** n[0] * np.sum(params["x"]) if kind == "power" else 0.0
+
+    args = ({"w": 1.5, "x": np.ones(2), "name": "no number"}, "power", np.array([2.0]))
+    check_grads(f, args, argnums=(0, 2), order=2, modes=("forward",))
+
+
 def test_options() -> None:
     check_grads(lambda x: np.sum(np.exp(x)), X, eps=1e-2, rtol=1e-3)
     with pytest.raises(GradientError):
         check_grads(lambda x: np.sum(np.exp(x)), X, eps=1e-1, rtol=1e-8, atol=0)
     with pytest.raises(ValueError, match="order must be 1 to 3"):
         check_grads(np.sum, X, order=0)
+    with pytest.raises(ValueError, match="modes must be among"):
+        check_grads(np.sum, X, modes=("backward",))

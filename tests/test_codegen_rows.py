@@ -114,7 +114,7 @@ def to_the_ulps_of(operands: tuple[Array, ...], expected: Array, found: Array) -
 
 def test_every_row_is_run_here() -> None:
     tried = {row.name for row in MAPS for d in DTYPES if operands_for(row, d) is not None}
-    assert tried | {"where", "cast", "wrap_index"} == {row.name for row in MAPS}
+    assert {row.name for row in MAPS if row.ufunc} <= tried  # the others have samples
     rows = {name for name, row in TABLE.items() if row.kind not in {"call", "control"}}
     assert {sample.op for sample in SAMPLES} == rows - NEITHER
 

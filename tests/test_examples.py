@@ -22,10 +22,22 @@ PRINTED = {
         r"accuracy +9\d\.\d% of 450 held-out digits",
     ),
     "logistic_regression": (r"gradient descent.* converged after", r"mini-batch SGD.* 9\d\.\d%"),
+    "per_example_clipping": (
+        r"norms +.* 30 numbers an example\n",
+        r"clipped +.* 30 numbers an example\n",
+        r"stored +.* 600 numbers an example\n",
+        r"same sum, to \de-1\d",
+    ),
     "quiz1": (
         r"y += 412.191457284121\n",
         r"dy/dx = 1208.38121512661\n",
         r"dy/dz = 809.707479218564\n",
+    ),
+    "symbolic_quiz": (
+        r"\ndy/dz = x\*exp\(x\*z\) \+ x/log\(x\) - sin\(log\(x\)\)/\(x\*z\*\*2\)\n",
+        r"\ndy/dx = 1208.38121512661 at",
+        r"\ndy/dx = 1125899906842624\*x\*\*1125899906842623\n",
+        r"\n 200 layers: +\d{5} characters\n",
     ),
     "quiz2": (r"largest difference from the closed form: \S+e-1\d",),
 }

@@ -16,7 +16,7 @@ LAYERS = (
     {"ir"},
     {"passes"},
     {"tracing", "codegen"},
-    {"transforms", "train", "testing", "draw", "explain"},
+    {"transforms", "train", "testing", "draw", "explain", "symbolic"},
     {"cli"},
     {"__init__", "__main__"},
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import pickle
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import networkx as nx
@@ -19,14 +21,15 @@ from graphjit.errors import DTypeError, GraphJITError, ShapeError, TraceError
 from graphjit.flags import override
 from graphjit.ir import Builder, Graph, aval_of, evaluate
 from graphjit.passes.adjoint import adjoint
+from graphjit.passes.batch import batch
 from graphjit.passes.pipeline import PRIMAL, run
 from graphjit.passes.tangent import tangent
 from graphjit.sparse import coloring as colorings
-from graphjit.sparse import greedy
+from graphjit.sparse import greedy, sets
 from graphjit.sparse.coloring import Coloring, hessian_coloring, jacobian_coloring
 from graphjit.sparse.compress import compressed, inputs_of, joined
+from graphjit.sparse.dependence import dependence
 from graphjit.sparse.known import Known
-from graphjit.sparse.pattern import dependence
 from graphjit.sparse.sets import symmetric
 from random_graphs import random_arguments, random_graph
 from zoo import ZOO, Animal
@@ -116,6 +119,13 @@ def band(n: int, *offsets: int) -> Array:
     return np.asarray(sum(np.eye(n, k=k) for k in offsets) != 0)
 
 
+def padded_band(n: int) -> Array:
+    """Five diagonals, but where one factor lies in the padding the product has no slope."""
+    result = band(n, -2, -1, 0, 1, 2)
+    result[[0, 1], [2, 3]] = result[[-1, -2], [-3, -4]] = False
+    return result
+
+
 def cross(n: int, *, row: bool, column: bool) -> Array:
     result = np.eye(n, dtype=bool)
     result[0, :] |= row
@@ -126,16 +136,16 @@ def cross(n: int, *, row: bool, column: bool) -> Array:
 GRID = (np.kron(np.eye(4), band(4, -1, 0, 1)) + np.kron(band(4, -1, 1), np.eye(4))) != 0
 JACOBIANS: dict[str, tuple[Callable[..., Any], Array, Array, int]] = {
     "tridiagonal": (tridiagonal, random(9), band(9, -1, 0, 1), 3),
-    "pentadiagonal": (pentadiagonal, random(9), band(9, -2, -1, 0, 1, 2), 5),
+    "pentadiagonal": (pentadiagonal, random(9), padded_band(9), 5),
     "arrow": (arrow_residual, random(9), cross(9, row=True, column=True), 3),
     "dense row": (dense_row, random(9), cross(9, row=True, column=False), 2),
     "dense column": (dense_column, random(9), cross(9, row=False, column=True), 2),
     "blocks": (block_residual, random(12), np.kron(np.eye(4), np.ones((3, 3))) != 0, 3),
-    "grid": (laplacian, random(4, 4), GRID, 5),
+    "grid": (laplacian, random(4, 4), GRID, 6),
     "reversed": (lambda x: x[::-1] ** 2, random(5), np.eye(5)[::-1] != 0, 1),
     "linear": (lambda x: 3 * x[1:] - x[:-1], random(5), band(5, 0, 1)[:4], 2),
     "sum": (np.sum, random(5), np.ones((1, 5)) != 0, 1),
-    "nothing": (lambda x: np.floor(x), random(3), np.zeros((3, 3)) != 0, 0),
+    "nothing": (np.floor, random(3), np.zeros((3, 3)) != 0, 0),
     "triangle": (np.tril, random(3, 3), np.diag(np.tri(3).ravel()) != 0, 1),
     "running": (np.cumsum, random(4), np.tri(4) != 0, 4),
 }
@@ -181,7 +191,9 @@ def test_dense_rows_are_left_to_reverse_mode() -> None:
     assert repr(sparse.jacobian(arrow_residual).coloring(x)) == (
         "<50 x 50, 148 entries: 2 forward and 1 reverse products>"
     )
-    assert repr(sparse.jacobian(dense_row).coloring(x)).endswith("1 forward and 1 reverse products>")
+    assert repr(sparse.jacobian(dense_row).coloring(x)).endswith(
+        "1 forward and 1 reverse products>"
+    )
     assert sparse.jacobian(np.sum).coloring(x).forward == 0
 
 
@@ -209,14 +221,14 @@ def unit_products(graph: Graph, wrt: list[int], values: list[Any]) -> Array:
     """The dense Jacobian of the first output: one tangent for each column, by NumPy."""
     pushed = tangent(Graph(graph.nodes, graph.inputs, graph.outputs[:1]), wrt)
     avals = [graph.nodes[graph.inputs[i]].aval for i in wrt]
-    columns = []
-    for which, aval in enumerate(avals):
-        for place in range(aval.size):
-            seeds = [np.zeros(a.shape, a.dtype) for a in avals]
-            seeds[which].reshape(-1)[place] = 1
-            columns.append(np.ravel(evaluate(pushed, *values, *seeds)[1]))
-    height = graph.nodes[graph.outputs[0]].aval.size
-    return np.stack(columns, axis=1) if columns else np.zeros((height, 0))
+    width, start, seeds = sum(aval.size for aval in avals), 0, []
+    for aval in avals:
+        unit = np.eye(width, dtype=aval.dtype)[:, start : start + aval.size]
+        seeds.append(unit.reshape(width, *aval.shape))
+        start += aval.size
+    every = range(len(graph.inputs), len(pushed.inputs))
+    columns = evaluate(batch(pushed, every, width), *values, *seeds)[1]
+    return np.asarray(columns).reshape(width, -1).T
 
 
 def gradient_of(graph: Graph, wrt: list[int]) -> Graph:
@@ -251,20 +263,20 @@ def test_the_zoo_has_sparse_derivatives(animal: Animal) -> None:
     graph, values = animal.trace()
     graph = run(graph, PRIMAL)
     wrt = float_inputs(graph, len(graph.inputs))
-    if sum(graph.nodes[graph.inputs[i]].aval.size for i in wrt) > 400:
-        wrt = wrt[:1]
+    while sum(graph.nodes[graph.inputs[i]].aval.size for i in wrt) > 150:
+        wrt = wrt[1:]
     check(graph, wrt, values)
     check(gradient_of(graph, wrt), wrt, values, hessian=True)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(30))
 def test_random_graphs_have_sparse_derivatives(seed: int) -> None:
-    graph = random_graph(seed, 40, smooth=True)
+    graph = random_graph(seed, 30, smooth=True)
     values = random_arguments(graph, seed)
     wrt = float_inputs(graph, len(graph.inputs))
     check(gradient_of(graph, wrt), wrt, values, hessian=True)
     vectors = [n.id for n in graph.nodes if n.aval.inexact and n.aval.size > 1 and n.inputs]
-    for ident in vectors[-8:]:
+    for ident in vectors[-4:]:
         check(Graph(graph.nodes, graph.inputs, (ident,)), wrt, values)
 
 
@@ -377,16 +389,31 @@ def test_masks_choose() -> None:
     weights = np.where(np.arange(100) < 50, 0.0, 1.5)
 
     def function(x: Any) -> Any:
-        return np.where(mask, x**2, 1.0) + weights * x[::-1]
+        return np.where(mask, x**2, x[50] * np.sin(x)[::-1]) + weights * x[::-1]
 
     x = random(100)
     expected = np.diag(mask) | (np.eye(100)[::-1] * weights[:, None] != 0)
+    expected |= np.eye(100, dtype=bool)[::-1] & ~mask[:, None]
+    expected[~mask, 50] = True
     assert np.array_equal(sparse.pattern(function)(x).toarray(), expected)
 
 
 def test_an_operand_without_a_slope_does_not_count() -> None:
     pattern = sparse.pattern(lambda x: np.copysign(x[:2], x[2:]))(random(4))
     assert np.array_equal(pattern.toarray(), np.eye(2, 4) != 0)
+
+
+def test_a_loop_mixes_all_that_enters_it() -> None:
+    def function(x: Any) -> Any:
+        def body(_: Any, y: Any) -> Any:
+            return np.sin(y) + x / 2
+
+        return graphjit.fori_loop(0, 3, body, x) + x[::-1]
+
+    x = random(5)
+    jacobian = sparse.jacobian(function)
+    assert jacobian.pattern(x).toarray().all()
+    np.testing.assert_allclose(jacobian(x).toarray(), differences(function, x), atol=1e-8)
 
 
 # -- arguments and results -----------------------------------------------------------------------
@@ -396,7 +423,8 @@ def test_columns_follow_the_leaves_of_a_container() -> None:
     def function(p: Any, scale: Any) -> Any:
         return p["a"] * p["b"][1] + scale * p["a"][::-1] + p["b"][0]
 
-    p, scale = {"a": random(3), "b": (2.0, random(3, seed=1))}, 0.5
+    p: dict[str, Any] = {"a": random(3), "b": (2.0, random(3, seed=1))}
+    scale = 0.5
     jacobian = sparse.jacobian(function)(p, scale).toarray()
     expected = [np.diag(p["b"][1]) + scale * np.eye(3)[::-1], np.ones((3, 1)), np.diag(p["a"])]
     np.testing.assert_allclose(jacobian, np.hstack(expected))
@@ -419,7 +447,9 @@ def test_float32_stays_float32() -> None:
     for function, make in ((tridiagonal, sparse.jacobian), (rosenbrock, sparse.hessian)):
         single = make(lambda x, f=function: f(x).astype(np.float32))(x)
         assert single.dtype == np.float32
-        np.testing.assert_allclose(single.toarray(), make(function)(x.astype(float)).toarray(), 1e-4)
+        np.testing.assert_allclose(
+            single.toarray(), make(function)(x.astype(float)).toarray(), 1e-4
+        )
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (0,), (2, 3)])
@@ -467,12 +497,20 @@ class Model:
     def slope(self, x: Any) -> Any:
         return x**self.power
 
+    @sparse.hessian(argnums=1)
+    def curvature(self, scale: Any, x: Any) -> Any:
+        return scale * np.sum(x**self.power)
+
 
 def test_it_is_an_object_like_other_compiled_functions() -> None:
     x = np.array([1.0, 2.0])
     assert Model(3.0).slope(x).diagonal().tolist() == [3.0, 12.0]
     jacobian = sparse.jacobian(tridiagonal)
-    for twin in (copy.copy(jacobian), copy.deepcopy(jacobian), pickle.loads(pickle.dumps(jacobian))):
+    for twin in (
+        copy.copy(jacobian),
+        copy.deepcopy(jacobian),
+        pickle.loads(pickle.dumps(jacobian)),
+    ):
         np.testing.assert_array_equal(twin(x).toarray(), jacobian(x).toarray())
     assert sparse.jacobian(lambda x, n: x**n)(x, 3).diagonal().tolist() == [3.0, 12.0]
     named = sparse.hessian(lambda x, kind: np.sum(np.sin(x)), static_argnames="kind")
@@ -549,7 +587,9 @@ def test_a_star_coloring_has_no_path_of_two_colors(seed: int) -> None:
         assert colors[v] != colors[w]
         for x in network[w]:
             for y in network[x]:
-                assert x == v or y in {v, w} or len({colors[v], colors[w], colors[x], colors[y]}) > 2
+                assert (
+                    x == v or y in {v, w} or len({colors[v], colors[w], colors[x], colors[y]}) > 2
+                )
     assert greedy.star_colors(pattern, np.arange(30), 1) is None
 
 
@@ -559,6 +599,32 @@ def test_large_bands_take_little() -> None:
     pattern = sparse.pattern(rosenbrock, order=2)(x)
     assert pattern.nnz == 299_998
     assert sparse.pattern(tridiagonal)(x).nnz == 299_998
+
+
+def test_indices_are_as_short_as_solvers_take_them() -> None:
+    for matrix in (sparse.jacobian(tridiagonal)(random(8)), sparse.hessian(rosenbrock)(random(8))):
+        assert (matrix.indices.dtype, matrix.indptr.dtype) == (np.int32, np.int32)
+        assert matrix.has_sorted_indices
+
+
+def test_the_benchmark_agrees_with_what_it_compares_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(__file__).resolve().parent.parent / "benchmarks"
+    monkeypatch.syspath_prepend(str(folder))
+    # By its own name it would hide the package sparse from libraries that look for that.
+    spec = importlib.util.spec_from_file_location("sparse_benchmark", folder / "sparse.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    cases = [
+        ("tridiagonal", module.residual, module.residual_by_hand, 1, 3),
+        ("rosenbrock", module.rosenbrock, module.rosenbrock_by_hand, 2, 3),
+        ("band", module.banded(2), module.banded_by_hand(2), 1, 5),
+    ]
+    for name, function, by_hand, order, colors in cases:
+        result = module.measure(name, function, by_hand, 12, order=order, dense=True)
+        assert result["colors"] == colors
+        assert len(module.row(result)) == len(module.HEAD) + 1
 
 
 # -- refusals ------------------------------------------------------------------------------------
@@ -582,9 +648,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[GraphJITError], str]] = {
                   "it returned str"),
     "integers": (lambda: sparse.jacobian(tridiagonal)(np.arange(3)), DTypeError,
                  "integer argument x cannot be differentiated"),
-    "integer result": (lambda: sparse.jacobian(lambda x: np.argmax(x))(random(3)), DTypeError,
+    "integer result": (lambda: sparse.jacobian(np.argmax)(random(3)), DTypeError,
                        "no float, so it has no Jacobian"),
-    "integer loss": (lambda: sparse.hessian(lambda x: np.argmax(x))(random(3)), DTypeError,
+    "integer loss": (lambda: sparse.hessian(np.argmax)(random(3)), DTypeError,
                      "no float, so it has no Hessian"),
     "no such argument": (lambda: sparse.jacobian(tridiagonal, 1)(random(3)), TraceError,
                          "argnums=1 names no positional argument"),
@@ -603,6 +669,14 @@ def test_what_has_no_sparse_derivative_is_refused(name: str) -> None:
     with pytest.raises(error, match=words) as caught:
         call()
     assert re.search(rf"at {re.escape(HERE)}:\d+\n      \S", str(caught.value))
+
+
+def test_too_many_products_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sets, "LIMIT", 999)
+    with pytest.raises(ShapeError, match="30 products or more of 60 numbers each"):
+        sparse.jacobian(lambda x: np.concatenate([np.cumsum(x), x]))(random(30))
+    with pytest.raises(ShapeError, match="32 products or more of 33 numbers each"):
+        hessian_coloring(sp.block_diag([np.ones((32, 32), bool), [[True]]], format="csr"))
 
 
 def test_the_order_of_a_pattern_is_one_or_two() -> None:

@@ -19,7 +19,13 @@ from graphjit.codegen.loops import (
     Value,
 )
 from graphjit.codegen.lower_contract import ContractLowering
-from graphjit.codegen.lower_control import Inlined, lower_cond, lower_scan, lower_while
+from graphjit.codegen.lower_control import (
+    Inlined,
+    lower_checkpoint,
+    lower_cond,
+    lower_scan,
+    lower_while,
+)
 from graphjit.codegen.lower_fused import FusedLowering
 from graphjit.codegen.lower_scan import locate, scan
 from graphjit.codegen.lower_unwind import lower_unwind
@@ -32,7 +38,13 @@ from graphjit.ir.primitive import TABLE
 from graphjit.ir.view import View, contiguous
 
 Read = tuple[Buffer, View]
-CONTROL = {"scan": lower_scan, "while": lower_while, "cond": lower_cond, "unwind": lower_unwind}
+CONTROL = {
+    "scan": lower_scan,
+    "while": lower_while,
+    "cond": lower_cond,
+    "unwind": lower_unwind,
+    "checkpoint": lower_checkpoint,
+}
 
 
 def lower(

@@ -125,3 +125,12 @@ def lower_cond(outer: Outer, node: Node) -> list[Statement]:
     sides = [outer.inlined(graph, operands, results, {}) for graph in node.params["branches"]]
     uses = (*sides[0].uses, *sides[1].uses)
     return [If(Address(which, 0), sides[0].statements, sides[1].statements, uses)]
+
+
+def lower_checkpoint(outer: Outer, node: Node) -> list[Statement]:
+    """A region of its own: a loop that runs once, whose memory is free again after it."""
+    operands = [outer.whole(i) for i in node.inputs]
+    results = outer.results(node)
+    body = outer.inlined(node.params["body"], operands, dict(enumerate(results)), {})
+    uses = (*body.uses, *operands, *results)
+    return [For(f"s{outer.fresh()[1:]}", 1, body.statements, uses=uses)]

@@ -13,21 +13,35 @@ array([[ 3.,  0.,  0., -2.],
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 
 from graphjit.sparse.coloring import Coloring
 from graphjit.sparse.compiled import SparseDerivation, SparseDerivative
 
 __all__ = ["Coloring", "SparseDerivative", "hessian", "jacobian", "pattern"]
 
+Function = Callable[..., Any]
+Decorator = Callable[[Function], SparseDerivative]
 Numbers = int | Sequence[int]
+Names = str | Sequence[str]
+
+
+@overload
+def jacobian(
+    f: Function, argnums: Numbers = 0, static_argnames: Names = ()
+) -> SparseDerivative: ...
+
+
+@overload
+def jacobian(f: None = None, argnums: Numbers = 0, static_argnames: Names = ()) -> Decorator: ...
 
 
 def jacobian(
-    f: Callable[..., Any], argnums: Numbers = 0, static_argnames: str | Sequence[str] = ()
-) -> SparseDerivative:
+    f: Function | None = None, argnums: Numbers = 0, static_argnames: Names = ()
+) -> SparseDerivative | Decorator:
     """The Jacobian of a function that returns one float array, as a sparse matrix.
 
     Its sparsity pattern is read from the graph, its columns (or rows, where that takes fewer) are
@@ -38,7 +52,7 @@ def jacobian(
     the argument is a container, the elements of its float leaves one after the other.
 
     Args:
-        f: The function.
+        f: The function; left out, a decorator is returned.
         argnums: Which positional argument; for several, their columns stand side by side in one
             matrix, in this order.
         static_argnames: As in ``jit``.
@@ -52,19 +66,27 @@ def jacobian(
             is not made of floats.
         ShapeError: when called, if the Jacobian is large and not sparse.
     """
-    return SparseDerivative(f, SparseDerivation(1, positions(argnums)), static_argnames)
+    return made(f, SparseDerivation(1, positions(argnums)), static_argnames)
+
+
+@overload
+def hessian(f: Function, argnums: Numbers = 0, static_argnames: Names = ()) -> SparseDerivative: ...
+
+
+@overload
+def hessian(f: None = None, argnums: Numbers = 0, static_argnames: Names = ()) -> Decorator: ...
 
 
 def hessian(
-    f: Callable[..., Any], argnums: Numbers = 0, static_argnames: str | Sequence[str] = ()
-) -> SparseDerivative:
+    f: Function | None = None, argnums: Numbers = 0, static_argnames: Names = ()
+) -> SparseDerivative | Decorator:
     """The Hessian of a function that returns one float, as a sparse matrix.
 
     Each product with a vector is computed forward over reverse. A star coloring uses the symmetry,
     so that an arrow-shaped Hessian needs two products; the matrix is symmetric to the last bit.
 
     Args:
-        f: The function.
+        f: The function; left out, a decorator is returned.
         argnums: As in ``jacobian``; for several the matrix has their mixed derivatives too.
         static_argnames: As in ``jit``.
 
@@ -75,15 +97,12 @@ def hessian(
         ShapeError: when called, if the result is no scalar, or the Hessian is large and not sparse.
         TraceError, DTypeError: when called, if it is no float, or the argument not made of floats.
     """
-    return SparseDerivative(f, SparseDerivation(2, positions(argnums)), static_argnames)
+    return made(f, SparseDerivation(2, positions(argnums)), static_argnames)
 
 
 def pattern(
-    f: Callable[..., Any],
-    argnums: Numbers = 0,
-    order: int = 1,
-    static_argnames: str | Sequence[str] = (),
-) -> Callable[..., Any]:
+    f: Function, argnums: Numbers = 0, order: int = 1, static_argnames: Names = ()
+) -> Function:
     """Where the Jacobian (``order=1``) or Hessian (``order=2``) of a function can be nonzero.
 
     Args:
@@ -108,3 +127,14 @@ def pattern(
 def positions(argnums: Numbers) -> int | tuple[int, ...]:
     """``argnums`` as it is, or as a tuple."""
     return argnums if isinstance(argnums, int) else tuple(map(operator.index, argnums))
+
+
+def made(
+    f: Function | None, derivation: SparseDerivation, static_argnames: Names
+) -> SparseDerivative | Decorator:
+    """The function's derivative, or a decorator that makes it."""
+    if f is None:
+        return functools.partial(
+            SparseDerivative, derivation=derivation, static_argnames=static_argnames
+        )
+    return SparseDerivative(f, derivation, static_argnames)

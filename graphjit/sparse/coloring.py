@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from graphjit.ir.dag import greedy_coloring
 from graphjit.sparse.greedy import SHORT, column_colors, star_colors
@@ -21,7 +22,7 @@ from graphjit.sparse.sets import Array, Sets, counts
 TRIED = 8  # ways to part rows into those for forward and those for reverse products
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Coloring:
     """Colors from 0 on, -1 for what takes no part.
 
@@ -98,45 +99,42 @@ def partitions(pattern: Sets) -> Iterator[tuple[int, Array]]:
 def parted(pattern: Sets, reverse: Array) -> Coloring:
     """Reverse products for the rows of a mask, forward ones for the others."""
     height, width = pattern.shape
-    columns = greedy(pattern, ~reverse)
-    rows = greedy(pattern.T.tocsr(), None, chosen=reverse)
-    row, column = np.repeat(np.arange(height), counts(pattern)), pattern.indices
-    forward = int(columns.max(initial=-1)) + 1
+    row, column = entries(pattern)
+    columns = greedy(restricted(pattern, ~reverse[row]))
+    rows = greedy(restricted(pattern, reverse[row]).T.tocsr())
+    before = (int(columns.max(initial=-1)) + 1) * height  # places of the forward products
     places = np.where(
         reverse[row],
-        forward * height + rows[row] * width + column,
+        before + rows[row] * width + column,
         columns[column] * height + row,
     )
     return Coloring(pattern, columns, rows, places)
 
 
-def greedy(pattern: Sets, kept: Array | None, chosen: Array | None = None) -> Array:
-    """Colors of the columns such that no kept row has two of one color.
+def restricted(pattern: Sets, use: Array) -> Sets:
+    """Some of the entries."""
+    row, column = entries(pattern)
+    parts = (pattern.data[use], (row[use], column[use]))
+    return type(pattern)(parts, shape=pattern.shape)
+
+
+def greedy(pattern: Sets) -> Array:
+    """Colors of the columns that have entries, such that no row has two columns of one color.
 
     Two orders are tried: the columns' own, which is best for bands, and those with most neighbours
     first, which is best where a few have many.
-
-    Args:
-        pattern: Row by row the columns.
-        kept: Which rows count; None for all.
-        chosen: Which columns take part; by default those that have an entry in a kept row.
     """
     lengths = counts(pattern)
-    if kept is not None or chosen is not None:
-        row = np.repeat(np.arange(pattern.shape[0]), lengths)
-        use = kept[row] if kept is not None else chosen[pattern.indices]
-        pattern = type(pattern)(
-            (pattern.data[use], (row[use], pattern.indices[use])), shape=pattern.shape
-        )
-        lengths = counts(pattern)
+    longest = int(lengths.max(initial=0))  # as many colors are needed at least
     weights = pattern.T @ lengths  # an upper bound of the neighbours
     own = np.flatnonzero(weights)
-    if lengths.max(initial=0) == len(own):  # a dense row: one color each
-        colors = np.full(pattern.shape[1], -1)
-        colors[own] = np.arange(len(own))
-        return colors
-    found = [colored(pattern, order) for order in orders(own, weights)]
-    return min(found, key=lambda colors: int(colors.max(initial=-1)))
+    best = np.full(pattern.shape[1], -1)
+    best[own] = np.arange(len(own))
+    for order in orders(own, weights):
+        if int(best.max(initial=-1)) + 1 > longest:
+            found = colored(pattern, order)
+            best = found if found.max() < best.max() else best
+    return best
 
 
 def orders(own: Array, weights: Array) -> Iterator[Array]:
@@ -168,14 +166,15 @@ def hessian_coloring(pattern: Sets) -> Coloring:
     """A star coloring of a symmetric pattern."""
     size, row, column = pattern.shape[0], *entries(pattern)
     colors = symmetric_colors(pattern)
-    own = colors[row] * size + column  # in the product of the row's color
-    width = int(colors.max(initial=-1)) + 1
-    alone = np.bincount(row * width + colors[column], minlength=1)
-    # (i, j) and (j, i) are read in one place, so the matrix is symmetric to the bit.
+    # How many entries of each color a row has. (i, j) and (j, i) are read in one place, so the
+    # matrix is symmetric to the bit.
+    if not len(row):
+        return Coloring(pattern, colors, colors, row)
+    several = sparse.csr_array((np.ones(len(row), int), (row, colors[column])), (size, size))
     low, high = np.minimum(row, column), np.maximum(row, column)
-    single = alone[low * width + colors[high]] == 1
-    own = np.where(single, colors[high] * size + low, colors[low] * size + high)
-    return Coloring(pattern, colors, np.full(size, -1), own)
+    alone = several[low, colors[high]] == 1
+    places = np.where(alone, colors[high] * size + low, colors[low] * size + high)
+    return Coloring(pattern, colors, np.full(size, -1), places)
 
 
 def entries(pattern: Sets) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,9 +15,9 @@ from graphjit.ir.builder import Builder
 from graphjit.ir.graph import Graph
 from graphjit.sparse.coloring import Coloring, hessian_coloring, jacobian_coloring
 from graphjit.sparse.compress import compressed, inputs_of, joined
+from graphjit.sparse.dependence import dependence
 from graphjit.sparse.known import Known, Watch
-from graphjit.sparse.pattern import dependence
-from graphjit.sparse.sets import symmetric
+from graphjit.sparse.sets import check_products, symmetric
 from graphjit.tracing.origin import user_line
 from graphjit.tracing.trace import Traced, trace_call
 from graphjit.tracing.trees import Arguments
@@ -56,7 +56,7 @@ class SparseDerivative(Compiled):
         program.changed = lambda: changed() or watch.changed()
         return program
 
-    def _inline(self, arguments: Arguments, outer: Builder) -> Any:
+    def _inline(self, arguments: Arguments, outer: Builder) -> Any:  # noqa: ARG002 - refuses all
         raise nested()
 
 
@@ -69,7 +69,7 @@ def nested() -> TraceError:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recovery:
     """From the values that a program returns to the matrix."""
 
@@ -113,6 +113,7 @@ class SparseDerivation:
         problem = self.problem(arguments)
         pattern = problem.pattern
         coloring = (jacobian_coloring if self.order == 1 else hessian_coloring)(pattern)
+        check_products(coloring.colors, max(pattern.shape))
         graph = compressed(problem.graph, problem.wrt, coloring)
         result = Recovery(coloring, problem.known.watched())
         mode = f"{plural(coloring.colors, 'product')} for {plural(pattern.shape[1], 'column')}"

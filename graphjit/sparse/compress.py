@@ -45,14 +45,12 @@ def forward(
 ) -> int:
     """All forward products, end to end."""
     count, pushed = coloring.forward, tangent(graph, wrt)
-    first = len(graph.inputs)
-    batched = batch(pushed, range(first, len(pushed.inputs)), count)
-    sizes = [graph.nodes[graph.inputs[i]].aval.size for i in wrt]
-    starts = accumulate(sizes, initial=0)
+    batched = batch(pushed, range(len(graph.inputs), len(pushed.inputs)), count)
+    avals = [graph.nodes[graph.inputs[i]].aval for i in wrt]
+    ends = accumulate(aval.size for aval in avals)
     seeds = []
-    for place, start in zip(wrt, starts, strict=False):
-        aval = graph.nodes[graph.inputs[place]].aval
-        colors = coloring.columns[start : start + aval.size].reshape(aval.shape)
+    for aval, end in zip(avals, ends, strict=True):
+        colors = coloring.columns[end - aval.size : end].reshape(aval.shape)
         seeds.append(seed(builder, colors, count, aval.dtype))
     place = builder.inline(batched, [*inputs, *seeds])
     return flattened(builder, place[batched.outputs[-1]])

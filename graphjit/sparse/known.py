@@ -7,7 +7,7 @@ what was looked at is remembered, and compared before each call.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,26 @@ from graphjit.ir.graph import Graph, Node
 from graphjit.ir.primitive import TABLE
 
 Array = np.ndarray[Any, Any]
-KEEPS_ZEROS = frozenset({"negative", "cast", "positive"})
+Mask = Array | None  # where a value can be other than zero; None where nothing is known
+
+
+def either(a: Mask, b: Mask) -> Mask:
+    """A sum is zero where both terms are."""
+    return None if a is None or b is None else a | b
+
+
+def both(a: Mask, b: Mask) -> Mask:
+    """A product is zero where one factor is."""
+    return a if b is None else b if a is None else a & b
+
+
+ZEROS: dict[str, Callable[..., Mask]] = {
+    **dict.fromkeys(("negative", "positive", "cast", "square"), lambda a: a),
+    **dict.fromkeys(("add", "subtract"), either),
+    **dict.fromkeys(("multiply", "strong_multiply"), both),
+    "divide": lambda a, b: a,
+    "where": lambda c, a, b: either(a, b),
+}
 
 
 class Known:
@@ -46,7 +65,7 @@ class Known:
             self.used.update(dict.fromkeys(self._sources[ident], True))
         return self._values.get(ident)
 
-    def support(self, ident: int) -> Array | None:
+    def support(self, ident: int) -> Mask:
         """Where the node can be other than zero, if that is known."""
         if ident in self._values:
             return np.asarray(self.value(ident) != 0)
@@ -63,8 +82,10 @@ class Known:
             self._capture(node)
         elif all(i in self._values for i in node.inputs):
             self._evaluate(node)
-        elif TABLE[node.op].kind == "layout" or node.op in KEEPS_ZEROS:
-            self._keep(node)
+        elif TABLE[node.op].kind == "layout":
+            self._note(node, self._moved(node))
+        elif node.op in ZEROS:
+            self._note(node, ZEROS[node.op](*(self._mask(i) for i in node.inputs)))
 
     def _capture(self, node: Node) -> None:
         place = self._position.get(node.id)
@@ -72,10 +93,10 @@ class Known:
             return
         array = self._captured[place]
         self._sources[node.id] = frozenset({place})
-        if node.aval.inexact:
-            self._supports[node.id] = array != 0
-        else:
+        if not node.aval.inexact:
             self._values[node.id] = array
+        elif not array.all():
+            self._supports[node.id] = array != 0
 
     def _evaluate(self, node: Node) -> None:
         """Compute a node from known operands, unless it has no value of its own or fails."""
@@ -90,23 +111,28 @@ class Known:
         self._values[node.id] = np.asarray(value, dtype=node.aval.dtype)
         self._sources[node.id] = self._origins(node)
 
-    def _keep(self, node: Node) -> None:
-        """Layout moves zeros with the other elements."""
+    def _moved(self, node: Node) -> Mask:
+        """Layout moves zeros with the other elements, and puts some around them."""
         masks = [self._mask(i) for i in node.inputs]
-        if any(mask is None for mask in masks):
-            return
-        rule = TABLE[node.op]
-        moved = rule.numpy(*masks, **node.params) if rule.kind == "layout" else masks[0]
-        self._supports[node.id] = np.asarray(moved)
-        self._sources[node.id] = self._origins(node)
+        if node.op != "embed" and all(mask is None for mask in masks):
+            return None
+        shapes = [self.graph.nodes[i].aval.shape for i in node.inputs]
+        pairs = zip(masks, shapes, strict=True)
+        filled = [np.ones(shape, bool) if mask is None else mask for mask, shape in pairs]
+        return np.asarray(TABLE[node.op].numpy(*filled, **node.params))
 
-    def _mask(self, ident: int) -> Array | None:
+    def _note(self, node: Node, mask: Mask) -> None:
+        if mask is not None and not mask.all():
+            self._supports[node.id] = mask
+            self._sources[node.id] = self._origins(node)
+
+    def _mask(self, ident: int) -> Mask:
         if ident in self._values:
             return np.asarray(self._values[ident] != 0)
         return self._supports.get(ident)
 
     def _origins(self, node: Node) -> frozenset[int]:
-        return frozenset().union(*(self._sources[i] for i in node.inputs))
+        return frozenset().union(*(self._sources.get(i, ()) for i in node.inputs))
 
 
 class Watch:

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from graphjit.errors import ShapeError
 from graphjit.ir.graph import Node
+from graphjit.tracing.origin import user_line
 
 Sets = Any  # scipy.sparse.csr_array of bool: SciPy has no types of its own
 Array = np.ndarray[Any, Any]
@@ -21,9 +22,10 @@ LIMIT = 2**27  # entries: 0.6 GB
 
 
 def made(indptr: Array, indices: Array, columns: int) -> Sets:
-    """Sets from CSR's two arrays."""
-    data = np.ones(len(indices), bool)
-    return sparse.csr_array((data, indices, indptr), shape=(len(indptr) - 1, columns))
+    """Sets from CSR's two arrays, with indices as short as solvers take them."""
+    short = np.int32 if columns < 2**31 else np.int64
+    parts = (np.ones(len(indices), bool), indices.astype(short), indptr.astype(short))
+    return sparse.csr_array(parts, shape=(len(indptr) - 1, columns))
 
 
 def identity(size: int, offset: int, columns: int) -> Sets:
@@ -100,4 +102,20 @@ def check(entries: int, node: Node) -> None:
             hint="Values that mix all inputs (a sum over them, a running sum, an index that is an "
             "argument) make whole rows and columns dense; an index array that the function "
             "closes over, in place of an argument, is read when the pattern is made.",
+        )
+
+
+def check_products(count: int, length: int) -> None:
+    """Refuse what takes too many products.
+
+    Raises:
+        ShapeError: they would be as large as the dense matrices that they are to avoid.
+    """
+    if count * length > LIMIT:
+        raise ShapeError(
+            f"the derivative is not sparse enough: it takes {count:,} products or more of "
+            f"{length:,} numbers each",
+            origin=user_line(),
+            hint="Multiply with it in place of building it: graphjit.jvp, vjp or hvp in an "
+            "iterative solver.",
         )

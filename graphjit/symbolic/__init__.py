@@ -21,8 +21,6 @@ class SymbolicModule(types.ModuleType):
     """The package, as it can be called."""
 
     from_sympy = staticmethod(from_sympy)
-    Symbolic = Symbolic
-    Formula = Formula
 
     def __call__(
         self, f: Callable[..., Any], argnums: int | Sequence[int] | None = None

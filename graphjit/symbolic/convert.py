@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -12,8 +13,9 @@ import numpy as np
 from scipy import special
 
 from graphjit.errors import GraphJITError, MissingRule
-from graphjit.symbolic.expression import Atom, Call, Let, Pool, Product, Sum, operands
+from graphjit.symbolic.expression import Atom, Call, Let, Product, Sum, operands
 from graphjit.symbolic.numbers import Number
+from graphjit.symbolic.pool import Pool
 
 INSTALL = "Install it with: pip install 'graphjit[symbolic]'."
 # Functions with the same name, arguments and meaning in SymPy.
@@ -36,7 +38,7 @@ def sympy_module() -> Any:
         GraphJITError: it is not installed.
     """
     try:
-        import sympy  # noqa: PLC0415 - an optional extra
+        import sympy
     except ImportError:
         raise GraphJITError("SymPy is not installed", hint=INSTALL) from None
     return sympy
@@ -119,7 +121,7 @@ def meanings(sympy: Any) -> dict[str, Any]:
     }
 
 
-# -- the way back -----------------------------------------------------------------------------------
+# -- the way back ---------------------------------------------------------------------------------
 
 NUMPY: dict[str, Callable[..., Any]] = {
     "Add": lambda *xs: functools.reduce(operator.add, xs),
@@ -196,7 +198,15 @@ def from_sympy(expr: Any, symbols: Any) -> Callable[..., Any]:
             values[node] = meaning(*(values[i] for i in inputs))
         return values[expr]
 
+    function.__signature__ = signature(parameters)  # type: ignore[attr-defined]
     return function
+
+
+def signature(symbols: Sequence[Any]) -> inspect.Signature:
+    """Parameters called like the symbols, as far as those are names in Python."""
+    names = [str(s) if str(s).isidentifier() else f"x{i}" for i, s in enumerate(symbols)]
+    kind = inspect.Parameter.POSITIONAL_ONLY
+    return inspect.Signature([inspect.Parameter(name, kind) for name in names])
 
 
 def step(sympy: Any, node: Any) -> tuple[Any, Callable[..., Any], tuple[Any, ...]]:

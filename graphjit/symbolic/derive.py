@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
-from graphjit.errors import ShapeError, TraceError
-from graphjit.ir.builder import Builder
-from graphjit.ir.dag import depends_on
+from graphjit.errors import TraceError
 from graphjit.ir.graph import Graph
-from graphjit.ir.primitive import TABLE
-from graphjit.ir.symbol import Symbol
 from graphjit.passes.adjoint import adjoint
-from graphjit.passes.merge import merge
-from graphjit.passes.prune import prune
-from graphjit.passes.rewrite import rewrite
-from graphjit.passes.simplify import RULES
 from graphjit.symbolic.formula import Formula, Label, Sheet, aligned
+from graphjit.symbolic.graphs import along, captured, checked, floats, graph_of, readable, result_of
 from graphjit.symbolic.names import FUNCTIONS
 from graphjit.symbolic.notation import Latex
 from graphjit.symbolic.translate import Translation
 from graphjit.tracing.origin import user_line
 from graphjit.tracing.trace import Traced, trace
-from graphjit.tracing.trees import Leaf
-from graphjit.transforms.derive import Main, Targets
+from graphjit.transforms.derive import Targets
 
-# Rules that spell out an index as a choice are for speed; x[i] reads better.
-READABLE = {name: rules for name, rules in RULES.items() if name not in ("gather", "scatter_add")}
 RESULTS = ("y", "f", "F", "result", "value")
 DIRECTIONS = ("v", "t", "direction", "v_")
-REDUCE_HINT = (
-    "Reduce it with np.sum or np.mean, or ask for the derivative of one element. Arrays are fine "
-    "where each element of the result depends on that element of the argument alone."
-)
 
 
 def symbolic(
@@ -59,7 +43,7 @@ def symbolic(
         and dtypes count; ints, bools and strings are static and part of the formulas.
 
     Raises:
-        DTypeError: when called, if an argument is an integer, or there is no float to differentiate.
+        DTypeError: when called, if an argument is an integer, or holds no float.
         ShapeError: when called, if the result is an array that is no elementwise function.
     """
     places = tuple(argnums) if isinstance(argnums, Sequence) else argnums
@@ -114,7 +98,8 @@ class Symbolic:
         places = [translation.place[i] for i in graph.outputs]
         entries = tuple(zip(labels, places[-len(labels) :], strict=True))
         value = (self._label, places[0])
-        return Sheet(translation.pool, entries, frozenset(taken | set(translation.constants)), value)
+        taken |= set(translation.constants)
+        return Sheet(translation.pool, entries, frozenset(taken), value)
 
     # -- formulas -------------------------------------------------------------------------------
 
@@ -154,7 +139,7 @@ class Symbolic:
         value, slope = self._graph.outputs[0], self._graph.outputs[first + 1]
         graph = graph_of(self._graph, (slope, value))
         inputs, direction = list(self._inputs), ""
-        if graph.nodes[slope].aval.shape:
+        if graph.nodes[graph.outputs[0]].aval.shape:
             direction = next(name for name in DIRECTIONS if name not in {*inputs, self.letter})
             graph = along(graph)
             inputs.append(direction)
@@ -221,102 +206,3 @@ class Symbolic:
 
     def _repr_latex_(self) -> str:
         return f"$${self.latex()}$$"
-
-
-# -- graphs -----------------------------------------------------------------------------------------
-
-
-def readable(graph: Graph) -> Graph:
-    """The graph simplified as for compiling, but for what only serves speed."""
-    return prune(merge(rewrite(prune(graph), READABLE)))
-
-
-def graph_of(graph: Graph, outputs: Sequence[int]) -> Graph:
-    """The graph with other outputs, without what they do not need."""
-    return prune(Graph(graph.nodes, graph.inputs, tuple(outputs)))
-
-
-def floats(traced: Traced) -> tuple[int, ...]:
-    """The positional arguments that hold floats and no integers."""
-    arguments = traced.arguments
-    kinds = dict(zip(arguments.names, arguments.kinds, strict=True))
-    found = []
-    for place, (name, _) in enumerate(arguments.positional):
-        mine = [kind for leaf, kind in kinds.items() if leaf.partition("[")[0] in (name, leaf)
-                and (leaf == name or leaf.startswith((f"{name}[", f"{name}.")))]  # fmt: skip
-        if mine and all(isinstance(kind, Leaf) and kind.aval.inexact for kind in mine):
-            found.append(place)
-    return tuple(found)
-
-
-def captured(traced: Traced) -> dict[str, Any]:
-    """The arrays that the function reads beside its arguments, by the user's names for them."""
-    names = {id(array): name.split()[-1] for name, array in traced.guards.arrays.items()}
-    taken = set(traced.arguments.names) | set(FUNCTIONS)
-    found: dict[str, Any] = {}
-    for value in traced.captured:
-        name = names.get(id(value), "")
-        if not name.isidentifier() or name in taken or name in found:
-            name = next(n for i in range(1, len(taken) + len(found) + 2)
-                        if (n := f"c{i}") not in taken and n not in found)  # fmt: skip
-        found[name] = value
-    return found
-
-
-def result_of(traced: Traced) -> Graph:
-    """The graph of a function that returns one float or array of floats.
-
-    Raises:
-        TraceError: it returns something else.
-    """
-    main = Main(traced, has_aux=False)
-    if main.count != 1 or main.spec.num_leaves != 1:
-        raise TraceError(
-            "a formula needs a function that returns one number or array",
-            origin=user_line(), operands=(f"it returned {', '.join(main.names)}",),
-            hint="Return one of them at a time.",
-        )  # fmt: skip
-    return main.graph
-
-
-def checked(graph: Graph, wrt: Sequence[int]) -> Graph:
-    """The graph with a scalar as its first output, whose gradient is the derivative.
-
-    For an elementwise function of arrays that is the sum of the result: then the derivative of
-    each element stands in its own place.
-
-    Raises:
-        ShapeError: the result is an array that is no elementwise function of the arguments.
-    """
-    ident = graph.outputs[0]
-    aval, origin = graph.nodes[ident].aval, graph.nodes[ident].origin
-    if not aval.shape:
-        return graph
-    for node in (graph.nodes[i] for i in depends_on(graph, [graph.inputs[i] for i in wrt])):
-        if node.aval.shape != aval.shape or (node.inputs and TABLE[node.op].kind != "map"):
-            raise ShapeError(
-                f"the derivative of an array of shape {aval.shape} is no formula of one element",
-                origin=origin, operands=(aval,), hint=REDUCE_HINT,
-            )  # fmt: skip
-    builder, place = copied(graph)
-    total = np.sum(Symbol(builder, place[ident]))
-    return builder.graph([total.id, place[ident]])
-
-
-def along(graph: Graph) -> Graph:
-    """The graph whose first output is multiplied by one more input and summed."""
-    builder, place = copied(graph)
-    slope = Symbol(builder, place[graph.outputs[0]])
-    direction = Symbol(builder, builder.input(graph.nodes[graph.outputs[0]].aval))
-    total = np.sum(slope * direction)
-    return builder.graph([total.id, *(place[i] for i in graph.outputs[1:])])
-
-
-def copied(graph: Graph) -> tuple[Builder, list[int]]:
-    """A builder that holds the graph, and where its nodes are there."""
-    builder = Builder()
-    nodes = [graph.nodes[i] for i in graph.inputs]
-    return builder, builder.inline(graph, [builder.input(n.aval, n.origin) for n in nodes])
-
-
-Namespace = Mapping[str, Any]

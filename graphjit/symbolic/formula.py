@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from graphjit.symbolic.expression import Let, Pool
+from graphjit.symbolic.expression import operands
 from graphjit.symbolic.notation import Latex, Text
 from graphjit.symbolic.pieces import Piece
+from graphjit.symbolic.pool import Pool
 from graphjit.symbolic.render import Shown, Writer, fresh_names
 
 
@@ -80,9 +81,8 @@ class Sheet:
         return lines
 
     def _definition(self, written: dict[int, Piece], ident: int) -> Line:
-        item = self.pool.items[ident]
-        assert isinstance(item, Let)
-        return Line(written[ident].text, written[item.value].text)
+        (value,) = operands(self.pool.items[ident])
+        return Line(written[ident].text, written[value].text)
 
 
 class Formula:
@@ -102,10 +102,9 @@ class Formula:
         """The right side as Python; names of shared parts are those of ``str``."""
         return self.sheet.text[-1].right
 
-    @property
     def latex(self) -> str:
-        """The right side as LaTeX."""
-        return self.sheet.latex[-1].right
+        """The formula as LaTeX, below the definitions of the names in it."""
+        return aligned(self.sheet.latex)
 
     def sympy(self) -> Any:
         """The right side as a SymPy expression, see ``to_sympy``."""
@@ -120,7 +119,7 @@ class Formula:
         return f"<Formula {str(self).splitlines()[-1]}>"
 
     def _repr_latex_(self) -> str:
-        return aligned(self.sheet.latex).join(("$$", "$$"))
+        return f"$${self.latex()}$$"
 
 
 def aligned(lines: Sequence[Line]) -> str:

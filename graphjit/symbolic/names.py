@@ -17,7 +17,8 @@ FUNCTIONS: dict[str, Any] = {
         name: getattr(np, name)
         for name in (
             *("sum", "prod", "max", "min", "any", "all", "argmax", "argmin", "abs", "arange"),
-            *("reshape", "transpose", "concatenate", "broadcast_to", "einsum", "outer", "array"),
+            *("reshape", "transpose", "concatenate", "broadcast_to", "einsum", "outer"),
+            *("pad", "full"),
         )
     },
     "pi": np.pi,

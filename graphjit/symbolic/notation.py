@@ -3,30 +3,71 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
+from string import Formatter
 
 from graphjit.ir.primitive import TABLE
-from graphjit.symbolic.expression import whole
 from graphjit.symbolic.numbers import Number, split
-from graphjit.symbolic.operations import LATEX, TEXT, latex_call, plain_call
+from graphjit.symbolic.operations import LATEX, TEXT
 from graphjit.symbolic.pieces import (
-    ATOM, BIG, LOGIC, POWER, PRODUCT, SUM, UNARY, Piece, Written,
-)  # fmt: skip
-
-PLACE = re.compile(r"\{(\d)\}")
-GREEK = frozenset(
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau "
-    "upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega".split()
+    ATOM,
+    BIG,
+    LOGIC,
+    POWER,
+    PRODUCT,
+    SUM,
+    UNARY,
+    Piece,
+    Written,
+    latex_call,
+    plain_call,
 )
+from graphjit.symbolic.pool import whole
+
+GREEK = frozenset(
+    (
+        *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"),
+        *("lambda", "mu", "nu", "xi", "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi"),
+        *("omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi"),
+        *("Psi", "Omega"),
+    )
+)
+OPENING = ("{", "(", "|", "[", ", ", "lfloor ", "lceil ", "cases} ", "& ", "\\\\ ")
+CLOSING = ("}", ")", "|", "]", ",", " &", " \\", r"\right")
 SQUARED = ("sin", "cos", "tan", "sinh", "cosh", "tanh")  # whose powers are written sin² x
 
 
-class Notation:
+class Notation(ABC):
     """What the two ways of writing have in common."""
 
     brackets: tuple[str, str]
+
+    @abstractmethod
+    def number(self, value: Number) -> Piece:
+        """A positive number."""
+
+    @abstractmethod
+    def name(self, name: str) -> str:
+        """A variable."""
+
+    @abstractmethod
+    def product(self, pieces: Sequence[Piece]) -> Piece:
+        """Factors."""
+
+    @abstractmethod
+    def fraction(self, above: Sequence[Piece], below: Sequence[Piece]) -> Piece:
+        """Factors over factors."""
+
+    @abstractmethod
+    def power(self, base: Piece, exponent: Number) -> Piece:
+        """A power with a positive number as exponent."""
+
+    @abstractmethod
+    def call(self, written: Written) -> Piece:
+        """An operation."""
 
     def wrapped(self, piece: Piece, level: int) -> str:
         """The text, in brackets unless it holds together tightly enough."""
@@ -78,7 +119,8 @@ class Text(Notation):
         """A power with a positive number as exponent."""
         if exponent == Fraction(1, 2):
             return Piece(f"sqrt({base.text})", ATOM)
-        return Piece(f"{self.wrapped(base, ATOM)}**{self.wrapped(self.number(exponent), ATOM)}", POWER)
+        raised = self.wrapped(self.number(exponent), ATOM)
+        return Piece(f"{self.wrapped(base, ATOM)}**{raised}", POWER)
 
     def call(self, written: Written) -> Piece:
         """An operation."""
@@ -102,7 +144,7 @@ class Latex(Notation):
             return Piece(rf"\frac{{{top or 1}}}{{{bottom}}}", UNARY)
         digits, _, exponent = (top or "1").partition("e")
         text = rf"{digits} \cdot 10^{{{int(exponent)}}}" if exponent else digits
-        return Piece(text, UNARY if exponent else ATOM)
+        return Piece(text, POWER if exponent else ATOM)
 
     def name(self, name: str) -> str:
         """A name in italics, with indices below: ``w_1`` and ``params[0]['w']`` have some."""
@@ -112,8 +154,10 @@ class Latex(Notation):
             root = rf"\{root}"
         elif len(root) > 1:
             found = re.fullmatch(r"([a-zA-Z])(\d+)", root)
-            root, parts = (found[1], [root, found[2], *parts[1:]]) if found else (
-                rf"\mathrm{{{root}}}", parts
+            root, parts = (
+                (found[1], [root, found[2], *parts[1:]])
+                if found
+                else (rf"\mathrm{{{root}}}", parts)
             )
         below = ",".join(p if len(p) == 1 or p.isdigit() else rf"\mathrm{{{p}}}" for p in parts[1:])
         return f"{root}_{{{below}}}" if below else root
@@ -124,6 +168,7 @@ class Latex(Notation):
             return pieces[0]
         arrays = sum(bool(p.shape) for p in pieces)
         text, before = "", False
+        pieces = sorted(pieces, key=lambda p: openness(p.level))
         for place, piece in enumerate(pieces):
             last = place == len(pieces) - 1 and arrays < 2
             factor = self.wrapped(piece, PRODUCT if last else UNARY)
@@ -162,37 +207,47 @@ class Latex(Notation):
         return Piece(latex_call(written), ATOM)
 
 
+def openness(level: int) -> int:
+    """Where a factor stands, so that sin x does not seem to take in what follows it."""
+    if level >= POWER or level < PRODUCT:  # ends by itself, or in brackets
+        return 0
+    return 1 if level == UNARY else 2
+
+
 # -- templates: the columns ``text`` and ``latex`` of the table -----------------------------------
+
+
+@cache
+def bare(template: str) -> str:
+    """A format string as it will look, with ``@0@`` in place of the first operand."""
+    parts = Formatter().parse(template)
+    return "".join(text + (f"@{field}@" if field else "") for text, field, _, _ in parts)
 
 
 @cache
 def enclosed(template: str, place: int) -> bool:
     """Whether an operand stands in brackets of its own, or alone between commas."""
-    bare = template.replace("{{", "<").replace("}}", ">")
-    at = bare.index(f"{{{place}}}")
-    before, after = bare[:at], bare[at + 3 :]
-    starts = before.endswith(("<", "(", "|", "[", ", ", "lfloor ", "lceil "))
-    return starts and after.startswith((">", ")", "|", "]", ",", r"\right"))
+    before, after = bare(template).split(f"@{place}@")[:2]
+    return before.endswith(OPENING) and after.startswith(CLOSING)
 
 
 @cache
 def text_level(template: str) -> int:
     """How tightly a row's Python holds together."""
-    bare = re.sub(r"\(.*\)", "", template)
-    if re.search(r"[<>=]", bare):
+    outside = re.sub(r"\(.*\)", "", bare(template))
+    if re.search(r"[<>=]", outside):
         return LOGIC
-    return POWER if "**" in bare else ATOM
+    return POWER if "**" in outside else ATOM
 
 
 @cache
 def latex_level(template: str) -> int:
     """How tightly a row's LaTeX holds together."""
-    bare = template.replace("{{", "<").replace("}}", ">")
-    bare = re.sub(r"\\left.*\\right.|<.*>", "", bare)
-    if re.search(r"[=<>]|\\(le|ge|ne|land|lor|oplus|lnot|bmod)\b", bare):
+    outside = re.sub(r"\\left.*\\right.|\{[^{}]*\}", "", bare(template))
+    if re.search(r"[=<>]|\\(leq|geq|neq|wedge|vee|oplus|neg)\b", outside):
         return LOGIC
-    if re.search(r" [+-] ", bare):
+    if re.search(r" [+-] ", outside):
         return SUM
-    if "^" in bare or r"\sqrt" in bare:
+    if "^" in outside or r"\sqrt" in outside:
         return POWER
-    return UNARY if PLACE.search(bare) else ATOM
+    return UNARY if "@" in outside else ATOM

@@ -14,34 +14,34 @@ Number = Fraction | float
 ONE, ZERO = Fraction(1), Fraction(0)
 DIGITS = 12  # a float this close to a shorter decimal was meant to be it
 LONGEST = 10**40  # a fraction with larger parts is kept as a float
-PLAIN = 16  # denominators up to here are written as fractions, others as decimals
 
 
-def rational(value: Any) -> Number:
-    """The number that a float of the graph was meant to be, to four units in the last place.
+def meant(value: Any) -> Fraction | None:
+    """The short number that a float of the graph was meant to be; None if it was none.
 
-    The shortest of: a whole number, a decimal of 12 digits, a fraction with a denominator up to
-    1000, all the float's own digits. So 0.30000000000000004 is 3/10 and 0.3333333333333333 is 1/3.
-    Infinities and NaN stay floats.
+    That is a decimal of up to 12 digits or a fraction with a denominator up to 1000: so
+    0.30000000000000004 is 3/10 and 0.3333333333333333 is 1/3.
     """
     if not isinstance(value, float | np.floating):
         return Fraction(int(value))
-    if not math.isfinite(value):
-        return float(value)
-    shortest = Fraction(str(value))  # a float32 has fewer digits than its float64
-    near = 4 * float(np.finfo(np.asarray(value).dtype).eps) * abs(float(value))
-    for found in (Fraction(f"{float(value):.{DIGITS}g}"), shortest.limit_denominator(1000)):
-        if abs(found - shortest) <= near and str(found) < str(shortest) + "~":
+    exact = Fraction(str(value))  # a float32 has fewer digits than its float64
+    for found in (Fraction(f"{float(value):.{DIGITS}g}"), exact.limit_denominator(1000)):
+        if close(value, found):
             return found
-    return shortest
+    return None
+
+
+def close(value: Any, to: Number) -> bool:
+    """Whether a float is a number, to four units in the last place."""
+    near = 4 * float(np.finfo(np.asarray(value).dtype).eps) * abs(float(value))
+    return abs(float(value) - float(to)) <= near
 
 
 def tidy(number: Number) -> Number:
     """A fraction that has grown out of proportion becomes a float; whole numbers stay exact."""
-    if isinstance(number, Fraction) and number.denominator != 1:
-        if max(abs(number.numerator), number.denominator) > LONGEST:
-            return float(number)
-    return number
+    if not isinstance(number, Fraction) or number.denominator == 1:
+        return number
+    return float(number) if max(abs(number.numerator), number.denominator) > LONGEST else number
 
 
 def raised(base: Number, exponent: Number) -> Number | None:
@@ -71,12 +71,12 @@ def rooted(base: Fraction, degree: int) -> Fraction | None:
 
 
 def content(numbers: list[Number]) -> Number:
-    """The largest number that all are whole multiples of; 1 where one of them is a float."""
+    """What all numerators and all denominators have in common; 1 where a number is a float."""
     fractions = [n for n in numbers if isinstance(n, Fraction)]
     if len(fractions) < len(numbers):
         return ONE
-    top = reduce(math.gcd, (n.numerator for n in fractions))
-    return Fraction(top, reduce(math.lcm, (n.denominator for n in fractions)))
+    top = reduce(math.gcd, (n.numerator for n in fractions), 0)
+    return Fraction(top, reduce(math.gcd, (n.denominator for n in fractions)))
 
 
 def split(number: Number) -> tuple[str, str]:
@@ -87,11 +87,15 @@ def split(number: Number) -> tuple[str, str]:
     if isinstance(number, float):
         return repr(number), ""
     top, bottom = number.as_integer_ratio()
-    if bottom > PLAIN and decimal_ends(bottom):
-        text = repr(float(number))
-        if Fraction(text) == number:
-            return text, ""
+    if bottom > 10**DIGITS or (decimal_ends(bottom) and not small(top, bottom)):
+        return repr(float(number)), ""
     return "" if top == 1 else str(top), "" if bottom == 1 else str(bottom)
+
+
+def small(top: int, bottom: int) -> bool:
+    """Whether a fraction reads better than its decimals: 3/8 and 1/20, but 2.7 and 0.01."""
+    ten = set(str(bottom)[1:]) == {"0"}
+    return bottom < 10 or bottom in (16, 32, 64) or (top == 1 and not ten)
 
 
 def decimal_ends(denominator: int) -> bool:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any, Protocol
-
-import numpy as np
 
 from graphjit.ir.table.layout import slices
 from graphjit.symbolic.expression import Shape
-from graphjit.symbolic.pieces import ATOM, BIG, POWER, PRODUCT, UNARY, Piece, Written
+from graphjit.symbolic.pieces import (
+    ATOM,
+    BIG,
+    POWER,
+    PRODUCT,
+    UNARY,
+    Piece,
+    Written,
+    latex_call,
+    plain_call,
+)
 
 REDUCTIONS = ("sum", "prod", "max", "min", "any", "all")
 
@@ -19,38 +28,6 @@ class Brackets(Protocol):
     def wrapped(self, piece: Piece, level: int) -> str:
         """The text, in brackets unless it holds together tightly enough."""
         ...
-
-
-def options(written: Written) -> list[str]:
-    """The parameters of an operation as keywords."""
-    plain = {k: v for k, v in written.params.items() if np.isscalar(v) or isinstance(v, tuple)}
-    shown = {**written.params, **plain}
-    return [f"{k}={readable(v)}" for k, v in shown.items()]
-
-
-def readable(value: Any) -> str:
-    """A parameter's value: dtypes by name, and graphs as three dots."""
-    if isinstance(value, np.dtype):
-        return repr(value.name)
-    simple = isinstance(value, str | int | float | tuple | None) and "Graph(" not in str(value)
-    return repr(value) if simple else "..."
-
-
-def plain_call(written: Written) -> str:
-    """An operation by its name."""
-    return f"{written.op}({', '.join([*(p.text for p in written.operands), *options(written)])})"
-
-
-def latex_call(written: Written) -> str:
-    """An operation by its name, upright."""
-    name = written.op.replace("_", r"\_")
-    inside = ", ".join([*(p.text for p in written.operands), *map(verbatim, options(written))])
-    return rf"\operatorname{{{name}}}\left({inside}\right)"
-
-
-def verbatim(text: str) -> str:
-    """Python inside a formula."""
-    return rf"\mathrm{{{text.replace('_', chr(92) + '_')}}}"
 
 
 def axis_of(written: Written) -> str:
@@ -71,8 +48,8 @@ def latex_reduce(latex: Brackets, written: Written) -> tuple[str, int]:
     big = written.op in ("sum", "prod")
     sign = rf"\{written.op}" if written.op in ("sum", "prod", "max", "min") else ""
     sign = sign or rf"\operatorname{{{written.op}}}"
-    below = axis_of(written).removeprefix("axis=")
-    head = f"{sign}_{{{below}}}" if below else sign
+    axis = axis_of(written).removeprefix("axis=")
+    head = f"{sign}_{{{axis}}}" if axis else sign
     return f"{head} {latex.wrapped(written.first, PRODUCT if big else ATOM)}", BIG
 
 
@@ -164,7 +141,14 @@ def slice_text(found: slice, size: int) -> str:
     whole_start = found.start == (size - 1 if step < 0 else 0)
     start = "" if whole_start else str(found.start)
     stop = "" if found.stop is None or found.stop >= size else str(found.stop)
+    stop = "-1" if stop and step == 1 and found.stop == size - 1 else stop
     return f"{start}:{stop}" + ("" if step == 1 else f":{step}")
+
+
+def below(latex: Brackets, piece: Piece, index: str) -> tuple[str, int]:
+    """An index below; a name that has one already is in brackets."""
+    text = latex.wrapped(piece, ATOM if "_" not in piece.text else ATOM + 1)
+    return f"{text}_{{{index}}}", POWER
 
 
 def text_slice(text: Brackets, written: Written) -> tuple[str, int]:
@@ -174,7 +158,7 @@ def text_slice(text: Brackets, written: Written) -> tuple[str, int]:
 
 def latex_slice(latex: Brackets, written: Written) -> tuple[str, int]:
     """The slice as an index below."""
-    return f"{latex.wrapped(written.first, ATOM)}_{{{index_text(written)}}}", POWER
+    return below(latex, written.first, index_text(written))
 
 
 def text_gather(text: Brackets, written: Written) -> tuple[str, int]:
@@ -190,7 +174,7 @@ def latex_gather(latex: Brackets, written: Written) -> tuple[str, int]:
     if written.params["axes"] != tuple(range(len(written.operands) - 1)):
         return latex_call(written), ATOM
     inside = ", ".join(p.text for p in written.operands[1:])
-    return f"{latex.wrapped(written.first, ATOM)}_{{{inside}}}", POWER
+    return below(latex, written.first, inside)
 
 
 def text_concatenate(_: Brackets, written: Written) -> tuple[str, int]:
@@ -210,6 +194,11 @@ def text_item(text: Brackets, written: Written) -> tuple[str, int]:
     return f"{text.wrapped(written.first, ATOM)}[{written.params['index']}]", ATOM
 
 
+def latex_item(latex: Brackets, written: Written) -> tuple[str, int]:
+    """The number of the result below."""
+    return below(latex, written.first, str(written.params["index"]))
+
+
 def text_iota(_: Brackets, written: Written) -> tuple[str, int]:
     """``arange(n)`` along one axis."""
     if len(written.params["shape"]) == 1:
@@ -217,10 +206,20 @@ def text_iota(_: Brackets, written: Written) -> tuple[str, int]:
     return plain_call(written), ATOM
 
 
+def latex_iota(_: Brackets, written: Written) -> tuple[str, int]:
+    """A range along one axis."""
+    if len(written.params["shape"]) == 1:
+        return rf"\operatorname{{arange}}\left({written.params['shape'][0]}\right)", ATOM
+    return latex_call(written), ATOM
+
+
 def latex_where(_: Brackets, written: Written) -> tuple[str, int] | None:
     """[c] for a choice of 1 and 0."""
-    condition, a, b = (p.text for p in written.operands)
-    return (rf"\left[{condition}\right]", ATOM) if (a, b) == ("1", "0") else None
+    condition, *branches = (p.text for p in written.operands)
+    if sorted(branches) != ["0", "1"]:
+        return None
+    truth = condition if branches[0] == "1" else rf"\neg \left({condition}\right)"
+    return rf"\left[{truth}\right]", ATOM
 
 
 def latex_heaviside(_: Brackets, written: Written) -> tuple[str, int] | None:
@@ -235,13 +234,39 @@ def latex_logaddexp(_: Brackets, written: Written) -> tuple[str, int]:
     return rf"\log\left({' + '.join(terms)}\right)", ATOM
 
 
+def margins(written: Written) -> str:
+    """How many zeros stand before and after along each axis; empty where they are between."""
+    sizes = zip(written.params["start"], written.first.shape, written.shape, strict=True)
+    pairs = [(a, n - a - m) for a, m, n in sizes]
+    if any(step != 1 for step in written.params["step"]):
+        return ""
+    return str(pairs[0] if len(pairs) == 1 else tuple(pairs))
+
+
+def text_embed(_: Brackets, written: Written) -> tuple[str, int]:
+    """``pad(x, (1, 0))``."""
+    found = margins(written)
+    return (f"pad({written.first.text}, {found})" if found else plain_call(written)), ATOM
+
+
+def latex_embed(_: Brackets, written: Written) -> tuple[str, int]:
+    """The same, upright."""
+    found = margins(written)
+    inside = f"{written.first.text}, {found}"
+    pad = rf"\operatorname{{pad}}\left({inside}\right)"
+    return (pad if found else latex_call(written)), ATOM
+
+
 def text_broadcast(_: Brackets, written: Written) -> tuple[str, int]:
-    """``broadcast_to(x, shape)``."""
+    """``broadcast_to(x, shape)``; a number is written as a float, so that NumPy has it as one."""
+    if written.first.text[:1].isdigit() or written.first.text[:1] == "-":
+        return f"full({written.params['shape']}, {float(Fraction(written.first.text))})", ATOM
     return f"broadcast_to({written.first.text}, {written.params['shape']})", ATOM
 
 
 TEXT: dict[str, Any] = {
     "broadcast": text_broadcast,
+    "embed": text_embed,
     **dict.fromkeys((*REDUCTIONS, "argmax", "argmin"), text_reduce),
     "matmul": text_matmul,
     "einsum": text_einsum,
@@ -257,10 +282,13 @@ LATEX: dict[str, Any] = {
     **dict.fromkeys((*REDUCTIONS, "argmax", "argmin"), latex_reduce),
     "matmul": latex_matmul,
     "outer": latex_outer,
+    "embed": latex_embed,
     "transpose": latex_transpose,
     "reshape": latex_reshape,
     "slice": latex_slice,
     "gather": latex_gather,
+    "iota": latex_iota,
+    "item": latex_item,
     "where": latex_where,
     "heaviside": latex_heaviside,
     "logaddexp": latex_logaddexp,

@@ -6,22 +6,11 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import count
 
-from graphjit.symbolic.expression import (
-    BASES,
-    UNIT,
-    Atom,
-    Call,
-    Let,
-    Pool,
-    Product,
-    Sum,
-    operands,
-)
+from graphjit.symbolic.expression import BASES, DEEP, UNIT, Atom, Call, Let, Product, Sum, operands
 from graphjit.symbolic.notation import Notation
 from graphjit.symbolic.numbers import ONE, Number, split
 from graphjit.symbolic.pieces import ATOM, Piece, written
-
-NESTED = 30  # levels up to which brackets are still counted by eye
+from graphjit.symbolic.pool import Pool
 
 Term = tuple[list[tuple[int, Number]], list[tuple[int, Number]]]
 
@@ -38,13 +27,7 @@ class Shown:
         self.pool, self.roots = pool, tuple(roots)
         self._terms: dict[int, Term] = {}
         self.order = self._ordered()
-        uses = self._uses()
-        deep = {i for i in self.order if self._nests(i)}
-        self.definitions = [
-            i
-            for i in self.order
-            if isinstance(pool.items[i], Let) and (uses[i] > 1 or i in deep or i == keep)
-        ]
+        self.definitions = self._defined(keep)
 
     def term(self, ident: int) -> Term:
         """A product's factors above and below the fraction line, in the order of writing."""
@@ -91,9 +74,19 @@ class Shown:
                 uses[i] = min(uses[i] + (1 if once else uses[ident]), 2)
         return uses
 
-    def _nests(self, ident: int) -> bool:
-        item = self.pool.items[ident]
-        return isinstance(item, Let) and self.pool.depths[item.value] > NESTED
+    def _defined(self, keep: int) -> list[int]:
+        """The names that stay: of what is used twice, or would nest too deeply."""
+        uses, depths, kept = self._uses(), dict[int, int](), list[int]()
+        for ident in self.order:
+            below = max((depths[i] for i in self.below(ident)), default=-1)
+            if not isinstance(self.pool.items[ident], Let):
+                depths[ident] = below + 1
+            elif uses[ident] > 1 or below > DEEP or ident == keep:
+                kept.append(ident)
+                depths[ident] = 0
+            else:
+                depths[ident] = below
+        return kept
 
 
 def folded(pool: Pool, ident: int) -> list[tuple[int, Number]]:
@@ -121,7 +114,7 @@ def rank_of(pool: Pool, ident: int) -> int:
         return 2 if item.op in BASES else 4
     if isinstance(item, Sum) and pool.value(ident) is None:
         return 3
-    return 1 if isinstance(item, Atom | Let | Product) else 0
+    return 1 if isinstance(item, Atom | Let | Product) and item != Atom("pi") else 0
 
 
 def in_order(pool: Pool, terms: Sequence[tuple[Number, int]]) -> list[tuple[Number, int]]:
@@ -179,7 +172,7 @@ class Writer:
         if not terms:
             return Piece("0", ATOM)
         ordered = in_order(self.pool, terms)
-        return self.notation.sum([(c < 0, self._term(abs(c), i)) for c, i in ordered])
+        return self.notation.sum([(c < 0, self._term(max(c, -c), i)) for c, i in ordered])
 
     def _term(self, coefficient: Number, ident: int) -> Piece:
         above, below = self.shown.term(ident)

@@ -144,6 +144,8 @@ class Guards:
             self._function(inner)
         for value in (*getattr(function, "args", ()), *getattr(function, "keywords", {}).values()):
             self._value(value, "an argument of a partial", frozenset(), 0)
+        for rule in getattr(function, "rules", ()):  # those of a custom_vjp or custom_jvp
+            self._value(rule, "a derivative rule", frozenset(), 0)
         call = getattr(type(function), "__call__", None)  # noqa: B004 - the function is wanted
         if inner is None and isinstance(call, types.FunctionType):
             self._function(types.MethodType(call, function))

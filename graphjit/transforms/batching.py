@@ -22,9 +22,10 @@ from graphjit.transforms.compiled import Compiled
 from graphjit.transforms.decorators import Decorator, Function
 from graphjit.transforms.derive import Derived, lifted, plural, simplified
 
+SHARED_HINT = "Give what is the same for every example the axis None: in_axes=(0, None)."
 AXES_HINT = (
-    "An axis is an int, None for what is the same in every example, or a container of them that "
-    "has the structure of the arguments, or of their outer part."
+    "An axis is an int, None for what all examples share, or a container of them built like the "
+    "arguments."
 )
 
 
@@ -198,7 +199,7 @@ def checked(arguments: Arguments, index: int, axis: int | None) -> int | None:
     raise ShapeError(
         f"vmap needs examples along axis {axis} of argument {name}, which has no such axis",
         origin=user_line(), operands=(f"{name}: {kind}",),
-        hint="Give what is the same for every example the axis None: in_axes=(0, None).",
+        hint=SHARED_HINT,
     )  # fmt: skip
 
 
@@ -227,7 +228,7 @@ def common_size(arguments: Arguments, axes: Sequence[int | None]) -> int:
         raise ShapeError(
             f"vmap needs as many examples in every argument, but {names[0]} has {sizes[first]} "
             f"and {names[1]} has {sizes[other]}",
-            origin=user_line(), operands=(first, other), hint=AXES_HINT,
+            origin=user_line(), operands=(first, other), hint=SHARED_HINT,
         )  # fmt: skip
     return sizes[first]
 

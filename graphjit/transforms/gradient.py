@@ -91,8 +91,8 @@ class Gradient:
                 f"{node.aval.shape}",
                 origin=node.origin,
                 operands=(node.aval,),
-                hint="Reduce it with np.sum or np.mean; an array of one element with "
-                "x.reshape(()). All derivatives of an array: graphjit.jacobian.",
+                hint="Reduce it with np.sum or np.mean, one element with x.reshape(()), or use "
+                "graphjit.jacobian.",
             )
         if not node.aval.inexact:
             raise DTypeError(

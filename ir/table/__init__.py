@@ -1,5 +1,25 @@
 """The primitive table: one row an operation."""
 
-from graphjit.ir.table import contract, control, elementwise, index, layout, reduce, source, special
+from graphjit.ir.table import (
+    contract,
+    control,
+    custom,
+    elementwise,
+    index,
+    layout,
+    reduce,
+    source,
+    special,
+)
 
-__all__ = ["contract", "control", "elementwise", "index", "layout", "reduce", "source", "special"]
+__all__ = [
+    "contract",
+    "control",
+    "custom",
+    "elementwise",
+    "index",
+    "layout",
+    "reduce",
+    "source",
+    "special",
+]

@@ -36,6 +36,19 @@ def transpose(ct: Any, a: Any, b: Any, spec: str) -> tuple[Any, Any]:
     )
 
 
+def paired(spec: str) -> bool:
+    """Whether each element of one operand meets exactly one of the other, as in ``i,i->``."""
+    first, second, _ = terms(spec)
+    return set(first) == set(second)
+
+
+def aligned(x: Any, letters: str, target: str, shape: tuple[int, ...]) -> Any:
+    """An array with axes ``letters`` repeated to a shape with axes ``target``."""
+    order = "".join(letter for letter in target if letter in letters)
+    kept = tuple(n if a in letters else 1 for n, a in zip(shape, target, strict=True))
+    return np.broadcast_to(np.reshape(np.einsum(f"{letters}->{order}", x), kept), shape)
+
+
 row(
     "contract", "contract", numpy=lambda a, b, spec: np.einsum(spec, a, b, optimize=True),
     aval=contracted, transpose=transpose, latex="{0} {1}",

@@ -52,10 +52,17 @@ row(
     scalar=lambda k, x: x,
     latex="{0}",
 )
-row("stop_gradient", "map", numpy=lambda x: x, scalar=lambda k, x: x, latex="{0}")
+row(
+    "stop_gradient",
+    "map",
+    numpy=lambda x: x,
+    scalar=lambda k, x: x,
+    latex=r"\operatorname{{sg}}\left({0}\right)",
+)
 row(
     "reciprocal",
     "map",
+    analytic=lambda e, x: 1 / x,
     numpy=np.reciprocal,
     domain=POSITIVE,
     pole=True,
@@ -82,27 +89,39 @@ row(
         np.where(a == 0, 0, y * np.log(np.where(a == 0, 1, a))),
     ),
     latex="{0}^{{{1}}}",
+    text="{0}**{1}",
 )
 row(
     "strong_multiply",
     "map",
+    analytic=False,
     numpy=lambda a, b: np.where((a == 0) | (b == 0), np.zeros_like(a), a * b),
     partials=lambda y, a, b: (b, a),
     scalar=lambda k, a, b: k.strong_multiply(a, b),
     pole=True,
+    branch=True,
     latex="{0} {1}",
 )
-row("floor_divide", "map", numpy=np.floor_divide, domain=((-3, 3), POSITIVE))
+row(
+    "floor_divide",
+    "map",
+    numpy=np.floor_divide,
+    domain=((-3, 3), POSITIVE),
+    latex=r"\left\lfloor {0} / {1} \right\rfloor",
+)
 row(
     "remainder",
     "map",
+    analytic=False,
     numpy=np.remainder,
     domain=((-3, 3), POSITIVE),
     partials=lambda y, a, b: (1, -np.floor_divide(a, b)),
+    latex=r"\operatorname{{mod}}\left({0}, {1}\right)",
 )
 row(
     "fmod",
     "map",
+    analytic=False,
     numpy=np.fmod,
     domain=((-3, 3), POSITIVE),
     partials=lambda y, a, b: (1, -np.trunc(a / b)),
@@ -113,23 +132,30 @@ row(
 row(
     "absolute",
     "map",
+    analytic=False,
     numpy=np.absolute,
     partials=lambda y, x: (np.sign(x),),
     latex=r"\left|{0}\right|",
+    text="abs({0})",
 )
 row(
     "fabs",
     "map",
+    analytic=False,
     numpy=np.fabs,
     partials=lambda y, x: (np.sign(x),),
     scalar=lambda k, x: k.absolute(x),
+    latex=r"\left|{0}\right|",
 )
-row("sign", "map", numpy=np.sign)
-for flat in (np.floor, np.ceil, np.trunc, np.rint):
+row("sign", "map", numpy=np.sign, latex=r"\operatorname{{sign}}\left({0}\right)")
+row("floor", "map", numpy=np.floor, latex=r"\left\lfloor {0} \right\rfloor")
+row("ceil", "map", numpy=np.ceil, latex=r"\left\lceil {0} \right\rceil")
+for flat in (np.trunc, np.rint):
     row(flat.__name__, "map", numpy=flat)
 row(
     "copysign",
     "map",
+    analytic=False,
     numpy=np.copysign,
     partials=lambda y, a, b: (np.copysign(1, a) * np.copysign(1, b), 0),
 )
@@ -153,19 +179,29 @@ def split(first: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
 
 
 for extremum in (np.maximum, np.minimum):
-    row(extremum.__name__, "map", numpy=extremum, partials=share)
+    short = rf"\{extremum.__name__[:3]}\left({{0}}, {{1}}\right)"
+    row(extremum.__name__, "map", numpy=extremum, analytic=False, partials=share, latex=short)
 for tolerant in (np.fmax, np.fmin):
-    row(tolerant.__name__, "map", numpy=tolerant, partials=share_numbers)
+    row(
+        tolerant.__name__,
+        "map",
+        numpy=tolerant,
+        analytic=False,
+        partials=share_numbers,
+        pole=True,
+        drops=True,
+    )
 
 # -- powers, exponentials, logarithms -----------------------------------------------------------
 
 
 def slope(partial: Any) -> Any:
-    """A slope that vanishes only at infinity is NaN there.
+    """A slope that is positive wherever there is one, and NaN elsewhere.
 
-    The value is infinite too, so there is no derivative; a zero would pass for independence.
+    It vanishes only at infinity, where the value is infinite too, so that a zero would pass for
+    independence; and it is negative only outside the domain, where the value is NaN.
     """
-    return np.where(partial == 0, np.nan, partial)
+    return np.where(partial <= 0, np.nan, partial)
 
 
 row(
@@ -181,6 +217,7 @@ row(
 row(
     "cbrt",
     "map",
+    analytic=lambda e, x: e.exp(e.log(x) / 3),
     numpy=np.cbrt,
     domain=POSITIVE,
     pole=True,
@@ -189,7 +226,15 @@ row(
     latex=r"\sqrt[3]{{{0}}}",
 )
 row("exp", "map", numpy=np.exp, partials=lambda y, x: (y,), pole=True, latex=r"e^{{{0}}}")
-row("exp2", "map", numpy=np.exp2, partials=lambda y, x: (LN2 * y,), pole=True, latex="2^{{{0}}}")
+row(
+    "exp2",
+    "map",
+    analytic=lambda e, x: e.exp(e.log(2) * x),
+    numpy=np.exp2,
+    partials=lambda y, x: (LN2 * y,),
+    pole=True,
+    latex="2^{{{0}}}",
+)
 row(
     "expm1",
     "map",
@@ -210,6 +255,7 @@ row(
 row(
     "log2",
     "map",
+    analytic=lambda e, x: e.log(x) / e.log(2),
     numpy=np.log2,
     domain=POSITIVE,
     pole=True,
@@ -249,6 +295,7 @@ def binary_weight(y: Any, x: Any) -> Any:
 row(
     "logaddexp",
     "map",
+    analytic=lambda e, a, b: a + e.log1p(e.exp(b - a)),
     numpy=np.logaddexp,
     scalar=lambda k, a, b: k.logaddexp(a, b),
     partials=lambda y, a, b: (special.expit(gap(a, b)), special.expit(-gap(a, b))),
@@ -257,6 +304,7 @@ row(
 row(
     "logaddexp2",
     "map",
+    analytic=lambda e, a, b: a + e.log1p(e.exp(e.log(2) * (b - a))) / e.log(2),
     numpy=np.logaddexp2,
     partials=lambda y, a, b: (binary_weight(y, a), binary_weight(y, b)),
 )
@@ -296,8 +344,22 @@ row(
 row(
     "arctan", "map", numpy=np.arctan, partials=lambda y, x: (1 / (1 + x * x),), latex=r"\arctan {0}"
 )
-row("sinh", "map", numpy=np.sinh, partials=lambda y, x: (np.cosh(x),), latex=r"\sinh {0}")
-row("cosh", "map", numpy=np.cosh, partials=lambda y, x: (np.sinh(x),), latex=r"\cosh {0}")
+row(
+    "sinh",
+    "map",
+    numpy=np.sinh,
+    pole=True,
+    partials=lambda y, x: (np.cosh(x),),
+    latex=r"\sinh {0}",
+)
+row(
+    "cosh",
+    "map",
+    numpy=np.cosh,
+    pole=True,
+    partials=lambda y, x: (np.sinh(x),),
+    latex=r"\cosh {0}",
+)
 row("tanh", "map", numpy=np.tanh, partials=lambda y, x: (1 - y * y,), latex=r"\tanh {0}")
 row(
     "arcsinh",
@@ -328,6 +390,7 @@ row(
 row(
     "arctan2",
     "map",
+    analytic=lambda e, a, b: 2 * e.arctan(a / (b + e.sqrt(a * a + b * b))),
     numpy=np.arctan2,
     pole=True,
     domain=(POSITIVE, (-3, 3)),
@@ -344,6 +407,7 @@ def unit(y: Any, x: Any) -> Any:
 row(
     "hypot",
     "map",
+    analytic=lambda e, a, b: e.sqrt(a * a + b * b),
     numpy=np.hypot,
     pole=True,
     partials=lambda y, a, b: (unit(y, a), unit(y, b)),
@@ -352,15 +416,21 @@ row(
 
 # -- comparisons, logic, bits: flat -----------------------------------------------------------
 
-for compare, sign in (
-    (np.less, "<"), (np.less_equal, r"\le"), (np.greater, ">"),
-    (np.greater_equal, r"\ge"), (np.equal, "="), (np.not_equal, r"\ne"),
+for compare, sign, python in (
+    (np.less, "<", "<"), (np.less_equal, r"\leq", "<="), (np.greater, ">", ">"),
+    (np.greater_equal, r"\geq", ">="), (np.equal, "=", "=="), (np.not_equal, r"\neq", "!="),
 ):  # fmt: skip
-    row(compare.__name__, "map", numpy=compare, aval=boolean, latex=f"{{0}} {sign} {{1}}")
+    row(
+        compare.__name__, "map", numpy=compare, aval=boolean,
+        latex=f"{{0}} {sign} {{1}}", text=f"{{0}} {python} {{1}}",
+    )  # fmt: skip
 for test in (np.isnan, np.isinf, np.isfinite, np.signbit):
     row(test.__name__, "map", numpy=test, aval=boolean)
-for logic in (np.logical_and, np.logical_or, np.logical_xor, np.logical_not):
-    row(logic.__name__, "map", numpy=logic, aval=boolean)
+for logic, latex in (
+    (np.logical_and, r"{0} \wedge {1}"), (np.logical_or, r"{0} \vee {1}"),
+    (np.logical_xor, r"{0} \oplus {1}"), (np.logical_not, r"\neg {0}"),
+):  # fmt: skip
+    row(logic.__name__, "map", numpy=logic, aval=boolean, latex=latex)
 for bits in (
     np.bitwise_and,
     np.bitwise_or,
@@ -377,13 +447,15 @@ row(
     "where",
     "map",
     numpy=np.where,
+    drops=True,
     scalar=lambda k, c, a, b: k.select(c, a, b),
     transpose=lambda ct, c, a, b: (None, np.where(c, ct, 0), np.where(c, 0, ct)),
-    latex=r"\begin{{cases}}{1} & {0}\\{2}\end{{cases}}",
+    latex=r"\begin{{cases}} {1} & {0} \\ {2} & \mathrm{{otherwise}} \end{{cases}}",
 )
 row(
     "cast",
     "map",
+    analytic=lambda e, x, dtype: x,
     numpy=lambda x, dtype: x.astype(dtype),
     aval=converted,
     scalar=lambda k, x, dtype: k.cast(x, dtype),

@@ -57,7 +57,7 @@ def collect(
 
 
 row("wrap_index", "map", numpy=wrapped, scalar=lambda k, i, size: k.wrap_index(i, size))
-row("gather", "index", numpy=gather, aval=gathered, transpose=scatter)
+row("gather", "index", numpy=gather, aval=gathered, transpose=scatter, drops=True)
 row(
     "scatter_add", "index", numpy=scatter_add, transpose=collect,
     aval=lambda updates, *index, axes, shape: Aval(shape, updates.dtype),

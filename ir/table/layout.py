@@ -74,7 +74,7 @@ row(
 )  # fmt: skip
 row(
     "slice", "layout", numpy=lambda x, start, step, sizes: x[slices(start, step, sizes)],
-    aval=lambda x, start, step, sizes: Aval(sizes, x.dtype),
+    aval=lambda x, start, step, sizes: Aval(sizes, x.dtype), drops=True,
     transpose=lambda ct, x, start, step, sizes: (place(ct, x.shape, start, step),),
 )  # fmt: skip
 row(
@@ -85,6 +85,11 @@ row(
 row(
     "concatenate", "layout", numpy=lambda *xs, axis: np.concatenate(xs, axis=axis), aval=joined,
     transpose=parts,
+)  # fmt: skip
+# Orders computations: the value is not read before ``until`` is there. It moves nothing.
+row(
+    "hold", "layout", numpy=lambda x, until: np.asarray(x), aval=lambda x, until: x,
+    transpose=lambda ct, x, until: (ct, None), latex="{0}",
 )  # fmt: skip
 
 

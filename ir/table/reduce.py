@@ -55,6 +55,7 @@ row(
 row(
     "max",
     "reduce",
+    analytic=False,
     numpy=lambda x, axes: np.max(x, axis=axes),
     aval=reduced,
     partials=tied,
@@ -63,6 +64,7 @@ row(
 row(
     "min",
     "reduce",
+    analytic=False,
     numpy=lambda x, axes: np.min(x, axis=axes),
     aval=reduced,
     partials=tied,

@@ -13,6 +13,7 @@ UNIT = (0.05, 0.95)
 row(
     "expit",
     "map",
+    analytic=lambda e, x: 1 / (1 + e.exp(-x)),
     numpy=special.expit,
     partials=lambda y, x: (y * (1 - y),),
     latex=r"\sigma\left({0}\right)",
@@ -20,6 +21,7 @@ row(
 row(
     "logit",
     "map",
+    analytic=lambda e, x: e.log(x / (1 - x)),
     numpy=special.logit,
     domain=UNIT,
     pole=True,
@@ -43,6 +45,7 @@ row(
 row(
     "log_expit",
     "map",
+    analytic=lambda e, x: -e.log1p(e.exp(-x)),
     numpy=special.log_expit,
     partials=lambda y, x: (special.expit(-x),),
     latex=r"\log \sigma\left({0}\right)",
@@ -50,6 +53,7 @@ row(
 row(
     "xlogy",
     "map",
+    analytic=lambda e, a, b: a * e.log(b),
     numpy=special.xlogy,
     domain=((0.1, 3), (0.1, 3)),
     pole=True,

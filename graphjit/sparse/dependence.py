@@ -235,7 +235,7 @@ def of_factor(
     d: Dependence, node: Node, position: int, letters: tuple[str, str, str]
 ) -> Sets | None:
     """What a contraction depends on through one operand; ``letters`` are its own first."""
-    own, other, result = letters
+    own, _, result = letters
     if d.operand(node, position) is None:
         return None
     support = d.known.support(node.inputs[1 - position])
