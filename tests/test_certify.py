@@ -75,7 +75,7 @@ def test_a_wrong_rule_is_caught_and_its_entry_named(monkeypatch: pytest.MonkeyPa
     wrong(monkeypatch, "sin", partials=partials)
     w = np.zeros((2, 3))
     w[1, 2] = 2.0
-    certificate = certify(f, ({"w": w, "b": 1.5}, np.ones((2, 3))))
+    certificate = certify(f, ({"w": w, "b": 1.5}, np.ones((2, 3))), argnums=0)
     assert not certificate.passed
     for method, agrees in (
         ("reverse", False), ("forward", False), ("complex step", True), ("mpmath", True),
@@ -213,7 +213,7 @@ def test_a_row_continued_to_other_numbers_means_the_same(sample: Sample) -> None
         try:
             (result,) = run(graph, [precise.lift(x) for x in operands], precise)
         except NoContinuationError as error:
-            assert sample.op in ("fmod", "copysign"), error.fact  # noqa: PT017 - those alone
+            assert sample.op in ("fmod", "fabs", "copysign"), error.fact  # noqa: PT017
             return
         np.testing.assert_allclose(result.astype(float), expected, rtol=1e-13, atol=1e-14)
 
@@ -231,6 +231,7 @@ def test_the_complex_step_agrees_with_the_rule_of_the_row(sample: Sample) -> Non
     for gradient, place in zip(gradients, places, strict=True):
         values: list[Any] = [Complex().lift(x) for x in operands]
         values[place] = values[place].astype(complex)
-        values[place].flat[1] += 1e-60j
-        (result,) = run(graph, values, Complex())
-        np.testing.assert_allclose(np.imag(result) / 1e-60, gradient.flat[1], rtol=1e-12)
+        if gradient.size:
+            values[place].flat[-1] += 1e-60j
+            (result,) = run(graph, values, Complex())
+            np.testing.assert_allclose(np.imag(result) / 1e-60, gradient.flat[-1], rtol=1e-12)

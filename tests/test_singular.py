@@ -74,8 +74,8 @@ class Point:
         if second is adjoint:
             rows = [self.run(outer, [*given, *move])[1:] for move in self.basis()]
             return np.array([self.flat(row) for row in rows])
-        moves = list(self.basis())
-        return np.array([[self.run(outer, [*given, *a, *b])[1] for b in moves] for a in moves])
+        every = list(self.basis())
+        return np.array([[self.run(outer, [*given, *a, *b])[1] for b in every] for a in every])
 
 
 def agree(found: Array, expected: Array, tolerance: float = 1e-12) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,13 +11,15 @@ import numpy as np
 from graphjit.certificate.numbers import Complex, NoContinuationError, Precise, run
 from graphjit.certificate.problem import Entry, Problem
 from graphjit.errors import GraphJITError
+from graphjit.ir.graph import Graph
 from graphjit.ir.primitive import TABLE
+from graphjit.ir.table.contract import terms
 from graphjit.transforms.decorators import grad
-from graphjit.transforms.forward import jvp
+from graphjit.transforms.forward import Pushforward, pushforward
 
 STEP = 1e-60  # of the complex step: there is no difference, so it cannot be too small
 DIGITS = 50
-WORK = 4_000_000  # operations on numbers of many digits that are worth waiting for: seconds
+WORK = 1_000_000  # operations on numbers of many digits that are worth waiting for: seconds
 
 
 class Found(NamedTuple):
@@ -41,8 +44,9 @@ def reverse(problem: Problem) -> Found:
 
 def forward(problem: Problem) -> Found:
     """The tangent as ``jvp`` compiles it, along each entry."""
+    push = pushforward(problem.loss, Pushforward())
     moves = map(problem.direction, problem.entries)
-    return exact([jvp(problem.loss, problem.args, move)[1] for move in moves])
+    return exact([push(problem.args, move)[1] for move in moves])
 
 
 def complex_step(problem: Problem) -> Found:
@@ -61,7 +65,7 @@ def complex_step(problem: Problem) -> Found:
 
 def precise(problem: Problem) -> Found:
     """Central differences of the traced graph in numbers of 50 digits, by mpmath."""
-    work = 2 * len(problem.entries) * sum(node.aval.size for node in problem.graph.nodes)
+    work = 2 * len(problem.entries) * cost(problem.graph)
     if work > WORK:
         return Found(reason=f"the function is too large: {work:,} operations")
     try:
@@ -79,6 +83,22 @@ def precise(problem: Problem) -> Found:
             )
             found.append(float((ahead - behind) / (2 * step)))
     return exact(found)
+
+
+def cost(graph: Graph) -> int:
+    """About how many operations on numbers the graph stands for; a while loop counts once."""
+    total = 0
+    for node in graph.nodes:
+        rounds = node.params.get("length", 1)
+        total += sum(rounds * cost(body) for body in node.bodies)
+        sizes = [graph.nodes[i].aval.size for i in node.inputs if not graph.nodes[i].results]
+        total += max([0 if node.results else node.aval.size, *sizes])
+        if node.op == "contract":
+            first, second, _ = terms(node.params["spec"])
+            shapes = graph.avals(node.inputs)
+            letters = zip(first + second, shapes[0].shape + shapes[1].shape, strict=True)
+            total += math.prod(dict(letters).values())
+    return total
 
 
 def nudged(values: list[Any], problem: Problem, entry: Entry, step: Any) -> list[Any]:

@@ -32,9 +32,14 @@ class Complex:
         flat = row.kind in ("map", "reduce") and not (row.partials or row.transpose or row.vjp)
         if row.analytic is False or flat or not node.aval.inexact:
             raise NoContinuationError(f"{node.op} is not analytic", origin=node.origin)
+        floats = [np.asarray(x).dtype.kind in "fc" for x in operands]
+        moved = [
+            np.asarray(x, complex if is_float else None)
+            for x, is_float in zip(operands, floats, strict=True)
+        ]
         if row.analytic is True:
-            return row.numpy(*operands, **node.params)
-        return row.analytic(np, *operands, **node.params)
+            return row.numpy(*moved, **node.params)
+        return row.analytic(np, *moved, **node.params)
 
 
 class Elementary:
@@ -83,7 +88,7 @@ class Precise:
         own = self.elementary.named(node.op) if row.kind == "map" else None
         if not any(np.asarray(x).dtype == object for x in operands):
             return row.numpy(*operands, **node.params)
-        if own is not None and not callable(row.analytic):
+        if own is not None and row.analytic is True:
             return np.frompyfunc(own, len(operands), 1)(*operands)
         if callable(row.analytic):
             return row.analytic(self.elementary, *operands, **node.params)

@@ -57,6 +57,9 @@ def where(t: Translation, node: Node, condition: int, a: int, b: int) -> int | N
     test = t.graph.nodes[node.inputs[0]]
     if not (t.adjoint(node) and t.adjoint(through(t, test))):
         return choice(t.pool, condition, a, b)
+    known = t.pool.items[condition]
+    if isinstance(known, Call) and known.op == "equal" and len(set(known.operands)) == 1:
+        return a  # as for the power 0ˣ, whose base is 0 wherever it is
     if t.pool.items[b] == Atom("nan"):
         return a
     winner = extremum(t, node)

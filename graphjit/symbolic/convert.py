@@ -172,7 +172,7 @@ def from_sympy(expr: Any, symbols: Any) -> Callable[..., Any]:
 
     >>> import sympy
     >>> x, z = sympy.symbols("x z")
-    >>> from_sympy(x * sympy.exp(z) + sympy.Rational(1, 2), (x, z))(2.0, 0.0)
+    >>> print(from_sympy(x * sympy.exp(z) + sympy.Rational(1, 2), (x, z))(2.0, 0.0))
     2.5
 
     Args:
