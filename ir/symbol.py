@@ -27,7 +27,8 @@ NUMBER_HINT = (
 )
 ARRAY_HINT = (
     "np.array and np.asarray cannot hold a traced value: use np.stack or np.concatenate to join "
-    "values, drop a np.asarray around one, and pass an array that a traced value indexes in as an argument."
+    "values, drop a np.asarray around one, and pass an array that a traced value indexes in as an "
+    "argument."
 )
 SPECIAL_HINT = "Import {0} from graphjit.special: it takes arrays and traced values alike."
 ASSIGN_HINT = "Build the result with np.where, np.concatenate or np.stack instead of assigning."

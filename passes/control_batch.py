@@ -132,7 +132,7 @@ def batch_while(b: Batching, node: Node) -> dict[int, tuple[int, bool]]:
 
 
 def batch_unwind(b: Batching, node: Node) -> dict[int, tuple[int, bool]]:
-    """Everything gets the axis; an example that was done pulls back through rounds that did nothing."""
+    """Everything gets the axis; an example that was done pulls back through idle rounds."""
     params, builder = node.params, b.builder
     test, step, pull, tests, consts = (
         params[k] for k in ("test", "step", "pull", "tests", "consts")

@@ -24,10 +24,10 @@ RNG = np.random.default_rng(3)
 W, H, XS = RNG.normal(size=(3, 3)) * 0.5, RNG.normal(size=3), RNG.normal(size=(5, 3))
 
 
-def recurrent(w, h, xs):
+def recurrent(w: Any, h: Any, xs: Any) -> Any:
     """Carries an int beside the state, and stacks two outputs."""
 
-    def step(carry, x):
+    def step(carry: Any, x: Any) -> Any:
         h, n = carry
         h = np.tanh(w @ h + x) * np.cos(n * 0.1)
         return (h, n + 1), (h * 2, n)
@@ -36,7 +36,7 @@ def recurrent(w, h, xs):
     return np.sum(h) + np.sum(ys**2) + np.sum(ns) * 0.5
 
 
-def recurrent_by_hand(w, h, xs):
+def recurrent_by_hand(w: Any, h: Any, xs: Any) -> Any:
     total = 0.0
     for n, x in enumerate(xs):
         h = np.tanh(w @ h + x) * np.cos(n * 0.1)
@@ -44,12 +44,12 @@ def recurrent_by_hand(w, h, xs):
     return np.sum(h) + total
 
 
-def backwards(w, h, xs):
+def backwards(w: Any, h: Any, xs: Any) -> Any:
     h, ys = scan(lambda h, x: (np.sin(w @ h) + x, h @ h), h, xs, reverse=True)
     return np.sum(h) * np.sum(ys)
 
 
-def backwards_by_hand(w, h, xs):
+def backwards_by_hand(w: Any, h: Any, xs: Any) -> Any:
     total = 0.0
     for x in xs[::-1]:
         total += h @ h
@@ -57,30 +57,30 @@ def backwards_by_hand(w, h, xs):
     return np.sum(h) * total
 
 
-def branching(p, x):
-    def yes(x, p):
+def branching(p: Any, x: Any) -> Any:
+    def yes(x: Any, p: Any) -> Any:
         return np.sin(x) * np.sum(p)
 
     return np.sum(cond(np.sum(p) > 0, yes, lambda x, p: x * x + p, x, p))
 
 
-def branching_by_hand(p, x):
+def branching_by_hand(p: Any, x: Any) -> Any:
     return np.sum(np.sin(x) * np.sum(p) if np.sum(p) > 0 else x * x + p)
 
 
-def counted(x):
+def counted(x: Any) -> Any:
     return np.sum(fori_loop(0, 4, lambda i, v: np.sin(v) * x + i, x))
 
 
-def counted_by_hand(x):
+def counted_by_hand(x: Any) -> Any:
     v = x
     for i in range(4):
         v = np.sin(v) * x + i
     return np.sum(v)
 
 
-def nested(w, x):
-    def outer(carry, t):
+def nested(w: Any, x: Any) -> Any:
+    def outer(carry: Any, t: Any) -> Any:
         carry, _ = scan(lambda h, k: (np.tanh(w @ h) + t * k, None), carry, np.arange(3.0))
         return carry, np.sum(carry)
 
@@ -88,7 +88,7 @@ def nested(w, x):
     return np.sum(carry * carry) + np.sum(ys)
 
 
-def nested_by_hand(w, x):
+def nested_by_hand(w: Any, x: Any) -> Any:
     total = 0.0
     for t in np.linspace(0, 1, 4):
         for k in np.arange(3.0):
@@ -97,23 +97,23 @@ def nested_by_hand(w, x):
     return np.sum(x * x) + total
 
 
-def growing(x, y):
+def growing(x: Any, y: Any) -> Any:
     return while_loop(lambda v: np.sum(v) < 50.0, lambda v: v * np.exp(y * 0.1) + x, x).sum()
 
 
-def growing_by_hand(x, y):
+def growing_by_hand(x: Any, y: Any) -> Any:
     v = x
     while np.sum(v) < 50.0:
         v = v * np.exp(y * 0.1) + x
     return v.sum()
 
 
-def many_rounds(x):
+def many_rounds(x: Any) -> Any:
     """More rounds than a tape has room for at first; the constant is closed over."""
     return np.sum(while_loop(lambda v: np.sum(v) < 60.0, lambda v: v + np.sin(x) * 0.1, x) ** 2)
 
 
-def many_rounds_by_hand(x):
+def many_rounds_by_hand(x: Any) -> Any:
     v = x
     while np.sum(v) < 60.0:
         v = v + np.sin(x) * 0.1
@@ -273,8 +273,8 @@ def test_the_compile_time_is_that_of_the_body() -> None:
 
 
 def test_a_training_loop_runs_through_a_scan() -> None:
-    def loss(w, xs, y):
-        def step(h, x):
+    def loss(w: Any, xs: Any, y: Any) -> Any:
+        def step(h: Any, x: Any) -> Any:
             return np.tanh(h @ w + x), None
 
         return np.mean((scan(step, np.zeros_like(xs[:, 0]), np.swapaxes(xs, 0, 1))[0] - y) ** 2)
@@ -292,7 +292,7 @@ def test_a_training_loop_runs_through_a_scan() -> None:
 
 
 def test_bad_bodies_are_refused() -> None:
-    with pytest.raises(ShapeError, match="another form(.|\n)*takes f64\\[3\\], returns f64"):
+    with pytest.raises(ShapeError, match=r"another form(.|\n)*takes f64\[3\], returns f64"):
         scan(lambda c, x: (c.sum(), None), np.zeros(3), XS)
     with pytest.raises(ShapeError, match="one length"):
         scan(lambda c, x: (c, None), 0.0, (np.zeros(3), np.zeros(4)))
@@ -300,9 +300,9 @@ def test_bad_bodies_are_refused() -> None:
         scan(lambda c, x: (c, None), 0.0, None)
     with pytest.raises(TraceError, match="pair"):
         scan(lambda c, x: c, 0.0, np.zeros(3))
-    with pytest.raises(ShapeError, match="branches of cond(.|\n)*true: f64"):
+    with pytest.raises(ShapeError, match=r"branches of cond(.|\n)*true: f64"):
         cond(True, lambda x: x, lambda x: x.sum(), np.ones(3))
-    with pytest.raises(ShapeError, match="must be a scalar(.|\n)*np.where"):
+    with pytest.raises(ShapeError, match=r"must be a scalar(.|\n)*np.where"):
         cond(np.array([True, False]), lambda x: x, lambda x: x, 1.0)
     with pytest.raises(ShapeError, match="must be a scalar"):
         while_loop(lambda v: v < 3, lambda v: v + 1, np.zeros(2))
