@@ -19,8 +19,8 @@ from graphjit.ir.graph import Graph
 from graphjit.passes.pipeline import parse_pipeline, run
 from graphjit.passes.recompute import Plan, recompute
 
-DEPTHS = {"chain": (4, 8, 16, 32, 64, 128), "net": (4, 8, 16, 32, 64)}
-SHARES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # budgets tried: what is stored, by these
+DEPTHS = {"chain": (16, 32, 64), "net": (4, 8, 16, 32, 64)}
+SHARES = (2, 4, 8, 12, 16, 24, 32)  # budgets tried: what is stored, by these
 CLEAN = parse_pipeline("prune,fold,simplify,merge,prune")
 WAYS = ("stored", "nearly free", "checkpoints", "recomputed")
 

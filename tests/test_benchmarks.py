@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,3 +81,13 @@ def test_clipping_stores_no_gradients(harness: Any) -> None:
     memory = {name: clipping.work_bytes(f, args) for name, f in functions.items()}
     assert memory["clipped"] < 2 * memory["one gradient"]
     assert memory["stored"] > 8 * 8 * 10 * 12
+
+
+def test_recomputed_gradients_agree_and_need_less(harness: Any) -> None:
+    depth = importlib.import_module("memory_depth")
+    assert harness.__name__ == "harness"
+    small = functools.partial(depth.layers, batch=8, width=8)
+    deep = dataclasses.replace(depth.DEEP["net"], make=small)
+    measured = depth.measure(deep, 9, rounds=1)  # the race checks that the results agree
+    assert measured["bytes"]["checkpoints"] < 0.6 * measured["bytes"]["stored"]
+    assert measured["bytes"]["recomputed"] < 0.8 * measured["bytes"]["stored"]

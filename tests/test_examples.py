@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -9,12 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from graphjit import certify
+from graphjit.flags import override
+
 EXAMPLES = {path.stem: path for path in (Path(__file__).parent.parent / "examples").glob("*.py")}
 PICTURES = {
     "digits": ["some/where/digits-graph.svg", "some/where/digits-loss.png"],
     "logistic_regression": ["demo-output/logistic-regression.png"],
 }
 PRINTED = {
+    "bundle_adjustment": (r"shape \(24, 45\), 29% of it", r"difference quotient: \de-(09|1\d)"),
+    "gaussian_mixture": (r"means +reverse +3 .* ok", r"all agree\n", r"-367\.9 -> -12\d\.\d"),
+    "hand_tracking": (r"pose found to \de-1\d in \d+ evaluations",),
+    "lstm": (r"quotient by \de-(09|1\d)", r"loss \d\.\d+ -> 0\.\d+"),
     "digits": (
         r"compile time +\d+\.\d s",
         r"native loop +[\d,]+ steps a second",
@@ -73,3 +81,24 @@ def test_quiz1_visits_every_node_in_both_directions(tmp_path: Path) -> None:
     forward, backward = run("quiz1", tmp_path).split("backward")
     assert re.findall(r"^  v(\d+) =", forward, re.MULTILINE) == [str(i) for i in range(10)]
     assert re.findall(r"dy/dv(\d+) =", backward) == [str(i) for i in reversed(range(10))]
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "arguments", "argnums"),
+    [
+        ("bundle_adjustment", "residuals", "cameras points weights which features", (1, 2)),
+        ("hand_tracking", "residuals", "pose vertices weights measured", (0, 1, 2)),
+        ("lstm", "loss", "params state sequence", (0, 1)),
+    ],
+)
+def test_its_objective_is_certified(
+    name: str, function: str, arguments: str, argnums: tuple[int, ...]
+) -> None:
+    """Gaussian mixture certifies itself. The first camera's angle is 0: differences warn there."""
+    with override(jit=False):  # small programs: compiling them would take most of the time
+        example = runpy.run_path(str(EXAMPLES[name]))
+        args = tuple(example[argument] for argument in arguments.split())
+        certificate = certify(example[function], args, argnums=argnums, entries=1)
+    assert certificate.passed, certificate
+    found = [c for c in certificate.comparisons if c.method in ("reverse", "forward", "mpmath")]
+    assert all(c.agrees and c.ulps is not None and c.ulps < 50 for c in found), certificate

@@ -311,7 +311,7 @@ def test_a_hold_keeps_its_value_and_derivative() -> None:
     x, y = builder.input(aval_of(np.ones(3))), builder.input(aval_of(1.0))
     held = builder.emit("hold", builder.emit("sin", x), y)
     graph = verify(builder.graph([builder.emit("sum", held, axes=(0,))]))
-    values = [np.array([0.1, 0.2, 0.3]), np.float64(2)]
+    values: list[Any] = [np.array([0.1, 0.2, 0.3]), np.float64(2)]
     expected = [np.sum(np.sin(values[0])), np.cos(values[0]), 0.0]
     for one, two in zip(evaluate(adjoint(graph, [0, 1]), *values), expected, strict=True):
         np.testing.assert_allclose(one, two)
