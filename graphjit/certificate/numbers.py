@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,10 +90,25 @@ class Precise:
         if not any(np.asarray(x).dtype == object for x in operands):
             return row.numpy(*operands, **node.params)
         if own is not None and row.analytic is True:
-            return np.frompyfunc(own, len(operands), 1)(*operands)
+            return self.each(own, operands)
         if callable(row.analytic):
-            return row.analytic(self.elementary, *operands, **node.params)
+            formula = functools.partial(row.analytic, self.elementary, **node.params)
+            return self.each(formula, operands)
+        if node.op in ("divide", "power"):
+            return self.each(row.numpy, operands)
         return row.numpy(*operands, **node.params)
+
+    def each(self, function: Callable[..., Any], operands: list[Any]) -> Any:
+        """A function of numbers on arrays; NaN at a pole and where the result is complex."""
+
+        def guarded(*numbers: Any) -> Any:
+            try:
+                result = function(*numbers)
+            except ZeroDivisionError:
+                return self.mp.nan
+            return self.mp.nan if isinstance(result, self.mp.mpc) else result
+
+        return np.frompyfunc(guarded, len(operands), 1)(*operands)
 
 
 def run(graph: Graph, values: Sequence[Any], numbers: Complex | Precise) -> tuple[Any, ...]:

@@ -1,0 +1,88 @@
+"""Compiled arithmetic is IEEE's: bit for bit NumPy's own, and sums as exact as the dtype allows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from graphjit import jit
+
+NAN, INF = np.nan, np.inf
+DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=lambda t: t.__name__)
+
+
+def exact(a: Any, b: Any) -> dict[str, Any]:
+    """What IEEE 754 defines to the last bit, and what fast-math would change."""
+    return {
+        "add": a + b, "subtract": a - b, "multiply": a * b, "divide": a / b,
+        "sqrt": np.sqrt(a), "negative": -a, "absolute": abs(a), "square": np.square(a),
+        "maximum": np.maximum(a, b), "minimum": np.minimum(a, b), "copysign": np.copysign(a, b),
+        "floor": np.floor(a), "ceil": np.ceil(a), "trunc": np.trunc(a), "rint": np.rint(a),
+        "less": a < b, "equal": a == b, "not equal to itself": a != a, "isnan": np.isnan(a),
+        "signbit": np.signbit(a), "a - b + b": a - b + b, "a + b - a": a + b - a,
+        "(a b) / b": (a * b) / b, "a - a": a - a, "a / a": a / a, "0 a": 0 * a, "a + 0": a + 0.0,
+        "a b + a": a * b + a, "where": np.where(a < b, a, b), "heaviside": np.heaviside(a, b),
+    }  # fmt: skip
+
+
+@DTYPES
+def test_elementwise_arithmetic_has_numpys_bits(dtype: Any) -> None:
+    limits = np.finfo(dtype)
+    values = [0.0, -0.0, 1.0, -1.5, 0.1, 3.0, 2.5, INF, -INF, NAN, limits.max, limits.min]
+    values += [limits.tiny, limits.smallest_subnormal, -3 * limits.smallest_subnormal]
+    grid = np.meshgrid(np.array(values, dtype), np.array(values, dtype))
+    # More elements than a vector has, so that both the vector and the rest of the loop are met.
+    a, b = (np.concatenate([part.ravel()] * 3) for part in grid)
+    with np.errstate(all="ignore"):
+        expected = exact(a, b)
+    found = jit(exact)(a, b)
+    for name, array in expected.items():
+        signs = np.signbit(array) == np.signbit(found[name])
+        # Which zero of 0.0 and -0.0 is the larger depends on the vector width in NumPy itself.
+        same = (array == found[name]) & (signs | (name in {"maximum", "minimum"}))
+        assert np.all(same | (np.isnan(array) & np.isnan(found[name]))), name
+        assert found[name].dtype == array.dtype, name
+
+
+def test_numbers_too_small_to_be_normal_survive_a_call() -> None:
+    tiny = np.full(5, np.finfo(float).tiny)
+    assert (jit(lambda x: x * 0.5)(tiny) > 0).all()
+    assert (tiny * 0.5 > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["uniform", "normal", "wide", "equal"])
+def test_a_sum_of_a_million_floats_is_as_exact_as_numpys(kind: str) -> None:
+    random = np.random.default_rng(0)
+    x: np.ndarray[Any, Any] = {
+        "uniform": random.random(10**6),
+        "normal": random.normal(size=10**6),
+        "wide": np.exp(3 * random.normal(size=10**6)),
+        "equal": np.full(10**6, 0.1),
+    }[kind].astype(np.float32)
+    right, size = math.fsum(x.tolist()), math.fsum(abs(x).tolist())
+    found = jit(total)(x)
+    assert found.dtype == np.float32
+    off = abs(float(found) - right)
+    # No worse than NumPy's pairwise sum, or than the rounding of the result itself.
+    numpys = abs(float(np.sum(x)) - right)
+    assert off <= max(numpys, float(np.finfo(np.float32).eps) * abs(right))
+    assert off <= np.finfo(np.float32).eps * size
+
+
+def total(x: Any) -> Any:
+    return np.sum(x)
+
+
+def test_float32_stays_float32_beside_python_numbers() -> None:
+    x = np.array([0.5, 2.0], np.float32)
+
+    def program(x: Any) -> Any:
+        return [2 * x, x + 0.1, x**2, x**0.5, np.maximum(x, 0), np.where(x > 1, x, 0.0), x / 3,
+                np.mean(x) * 2.0, np.exp(x) - 1, 1 / (1 + np.exp(-x)), np.sum(x) / 2]  # fmt: skip
+
+    for expected, found in zip(program(x), jit(program)(x), strict=True):
+        assert found.dtype == np.asarray(expected).dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=3e-7)
