@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
@@ -27,17 +26,7 @@ from training_by_hand import (
     sgd_update,
 )
 
-
-@pytest.fixture(autouse=True)
-def as_python(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Run generated text as Python, but in tests that are marked ``compiled``."""
-    with override(jit="compiled" in request.fixturenames):
-        yield
-
-
-@pytest.fixture
-def compiled() -> None:
-    """Run generated text through Numba."""
+pytestmark = pytest.mark.usefixtures("as_python")
 
 
 RATES: list[Any] = [0.05, lambda step: 0.1 / (1 + step)]

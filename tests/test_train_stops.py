@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -36,17 +35,7 @@ from training_by_hand import (
     sgd_update,
 )
 
-
-@pytest.fixture(autouse=True)
-def as_python(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Run generated text as Python, but in tests that are marked ``compiled``."""
-    with override(jit="compiled" in request.fixturenames):
-        yield
-
-
-@pytest.fixture
-def compiled() -> None:
-    """Run generated text through Numba."""
+pytestmark = pytest.mark.usefixtures("as_python")
 
 
 # -- stopping --------------------------------------------------------------------------------------

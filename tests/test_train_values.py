@@ -6,7 +6,6 @@ import dataclasses
 import gc
 import tracemalloc
 import weakref
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,17 +27,7 @@ from training_by_hand import (
     sgd_update,
 )
 
-
-@pytest.fixture(autouse=True)
-def as_python(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Run generated text as Python, but in tests that are marked ``compiled``."""
-    with override(jit="compiled" in request.fixturenames):
-        yield
-
-
-@pytest.fixture
-def compiled() -> None:
-    """Run generated text through Numba."""
+pytestmark = pytest.mark.usefixtures("as_python")
 
 
 # -- what goes in and comes out --------------------------------------------------------------------
