@@ -20,7 +20,7 @@ from graphjit.flags import current
 from graphjit.ir.dispatch import emit
 from graphjit.ir.graph import Graph
 from graphjit.ir.symbol import Symbol
-from graphjit.passes.pipeline import PRIMAL, PROGRAM, run
+from graphjit.passes.pipeline import PROGRAM, run
 from graphjit.tracing.guards import Guards
 from graphjit.tracing.substitute import substituted
 from graphjit.tracing.trace import Traced, trace
@@ -111,7 +111,7 @@ class Loop:
         traces = [traced_step(setup, size) for size in sizes]
         self.captured = traces[0].captured
         self.guards = guards(setup, self.captured)
-        self.graphs = [run(run(t.graph, PRIMAL), PROGRAM) for t in traces]
+        self.graphs = [run(t.graph, PROGRAM) for t in traces]
         programs: list[LoopProgram] = []
         for graph, traced in zip(self.graphs, traces, strict=True):
             after = programs[-1] if programs else None
