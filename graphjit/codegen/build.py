@@ -93,16 +93,17 @@ class Program:
             IndexRangeError: the run met an index outside its axis.
         """
         if self.loops.checks and scratch[-1][0]:
-            raise self.out_of_range(int(scratch[-1][0]))
+            raise out_of_range(self.loops, int(scratch[-1][0]))
         self._pool.append(scratch)
 
-    def out_of_range(self, code: int) -> IndexRangeError:
-        """The error that a status code stands for."""
-        origin, size = self.loops.checks[code - 1]
-        return IndexRangeError(
-            f"an index is out of bounds for an axis of size {size}", origin=origin,
-            hint=f"Valid indices are {-size} to {size - 1}.",
-        )  # fmt: skip
+
+def out_of_range(program: LoopProgram, code: int) -> IndexRangeError:
+    """The error that a status code of the program stands for."""
+    origin, size = program.checks[code - 1]
+    return IndexRangeError(
+        f"an index is out of bounds for an axis of size {size}", origin=origin,
+        hint=f"Valid indices are {-size} to {size - 1}.",
+    )  # fmt: skip
 
 
 def build(graph: Graph, name: str, labels: Sequence[str] = ()) -> Program:

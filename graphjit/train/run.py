@@ -13,8 +13,9 @@ import numpy as np
 import optree
 from numpy.typing import NDArray
 
+from graphjit.codegen.build import out_of_range
 from graphjit.codegen.render_loop import CONVERGED, DONE, NOT_FINITE, REASON, Epoch
-from graphjit.errors import IndexRangeError, TrainingError
+from graphjit.errors import TrainingError
 from graphjit.tracing.origin import user_line
 from graphjit.tracing.trees import flatten
 from graphjit.train.checks import native
@@ -118,10 +119,7 @@ class Training:
             place = [b.name for b in self.loop.order].index("status")
             code = int(pack[place][0])
             if code:
-                origin, size = self.loop.program.checks[code - 1]
-                raise IndexRangeError(
-                    f"an index is out of bounds for an axis of size {size}", origin=origin
-                )
+                raise out_of_range(self.loop.program, code)
 
     def rewind(self) -> None:
         """Go back to the last parameters whose loss was finite, by running the steps again."""
