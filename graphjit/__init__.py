@@ -11,28 +11,27 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from graphjit.transforms import (
-    grad,
-    hessian,
-    hvp,
-    jacfwd,
-    jacobian,
-    jacrev,
-    jit,
-    jvp,
-    stop_gradient,
-    value_and_grad,
-    vjp,
-    vmap,
-)
+from graphjit.transforms import grad, jit, value_and_grad
 
 if TYPE_CHECKING:
     from graphjit.certificate import certify
     from graphjit.checkpoints import checkpoint, remat
     from graphjit.control import cond, fori_loop, scan, while_loop
     from graphjit.custom import custom_jvp, custom_vjp
+    from graphjit.exports import export, native
     from graphjit.symbolic import SymbolicModule
     from graphjit.testing import check_grads
+    from graphjit.transforms import (
+        hessian,
+        hvp,
+        jacfwd,
+        jacobian,
+        jacrev,
+        jvp,
+        stop_gradient,
+        vjp,
+        vmap,
+    )
 
     symbolic: SymbolicModule
 
@@ -47,6 +46,7 @@ __all__ = [
     "custom_vjp",
     "draw",
     "errors",
+    "export",
     "fori_loop",
     "grad",
     "hessian",
@@ -56,6 +56,7 @@ __all__ = [
     "jacrev",
     "jit",
     "jvp",
+    "native",
     "remat",
     "scan",
     "sparse",
@@ -77,9 +78,20 @@ _LAZY = {
     "cond": "graphjit.control",
     "custom_jvp": "graphjit.custom",
     "custom_vjp": "graphjit.custom",
+    "export": "graphjit.exports",
     "fori_loop": "graphjit.control",
+    "hessian": "graphjit.transforms",
+    "hvp": "graphjit.transforms",
+    "jacfwd": "graphjit.transforms",
+    "jacobian": "graphjit.transforms",
+    "jacrev": "graphjit.transforms",
+    "jvp": "graphjit.transforms",
+    "native": "graphjit.exports",
     "remat": "graphjit.checkpoints",
     "scan": "graphjit.control",
+    "stop_gradient": "graphjit.transforms",
+    "vjp": "graphjit.transforms",
+    "vmap": "graphjit.transforms",
     "while_loop": "graphjit.control",
 }
 _MODULES = ("draw", "errors", "sparse", "special", "symbolic", "train")

@@ -6,22 +6,30 @@ be differentiated in both modes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import optree
 
-from graphjit.errors import ShapeError, TraceError
+from graphjit.control_bodies import (
+    Body,
+    Leaves,
+    check_bounds,
+    check_branches,
+    check_carry,
+    check_functions,
+    check_scalar,
+    first,
+    step_count,
+    together,
+)
+from graphjit.control_eager import at_once
 from graphjit.ir.builder import Builder
 from graphjit.ir.dispatch import lift
-from graphjit.ir.graph import Graph
 from graphjit.ir.symbol import Symbol
-from graphjit.tracing.origin import user_line
-from graphjit.tracing.trace import Traced, active, trace
-from graphjit.tracing.trees import NAMESPACE, flatten
-from graphjit.transforms.decorators import jit
+from graphjit.tracing.trace import active
+
+Functions = tuple[Callable[..., Any], ...]
 
 
 def scan(
@@ -30,6 +38,7 @@ def scan(
     xs: Any = None,
     length: int | None = None,
     reverse: bool = False,
+    unroll: int | bool = 1,  # noqa: ARG001 - see the docstring
 ) -> tuple[Any, Any]:
     """Fold a function over the first axis: ``carry, y = f(carry, x)`` for each ``x`` in ``xs``.
 
@@ -40,46 +49,70 @@ def scan(
         xs: A pytree of arrays with one length along their first axes, or None.
         length: How many steps; needed where ``xs`` is None.
         reverse: Whether to go from the last slice to the first.
+        unroll: Taken so that calls written for JAX work; the native loop is the same.
 
     Returns:
         The last carry, and the outputs stacked along a new first axis.
 
     Raises:
-        ShapeError: the lengths differ, or the carry changes its form.
+        ShapeError: the lengths differ, or the carry changes its shapes or dtypes.
+        TraceError: the carry changes its structure, or there is no such length.
     """
+    check_functions("scan", f)
     builder = active()
     if builder is None:
-        return jit(lambda init, xs: scan(f, init, xs, length, reverse))(init, xs)  # type: ignore[no-any-return]
+        return at_once(scan_of, (f,), (length, reverse), init, xs)  # type: ignore[no-any-return]
+    return folded(builder, f, init, xs, length, reverse=reverse)  # type: ignore[no-any-return]
+
+
+def folded(
+    builder: Builder, f: Callable[..., Any], init: Any, xs: Any, length: int | None = None,
+    *, reverse: bool = False, name: str = "scan",
+) -> Any:  # fmt: skip
+    """A scan as a node of the graph; ``name`` is what messages call it."""
     carry, slices = Leaves.of(builder, init), Leaves.of(builder, xs)
     count = step_count(slices, length)
     examples = [first(s) for s in slices.symbols]
     body = Body.of(builder, f, carry, slices.tree(examples), pair=True)
-    check_carry(body, carry, "scan")
+    check_carry(body, carry, name, body.traced.outputs.spec.children()[0])
     items = builder.emit_control(
         "scan", [*body.consts, *carry.ids, *slices.ids], step=body.graph, consts=len(body.consts),
         carry=len(carry.ids), length=count, reverse=reverse,
     )  # fmt: skip
-    return body.rebuilt([Symbol(builder, i) for i in items])  # type: ignore[no-any-return]
+    return body.rebuilt([Symbol(builder, i) for i in items])
 
 
-def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any) -> Any:
+def fori_loop(
+    lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any,
+    *, unroll: int | bool | None = None,  # noqa: ARG001 - as in ``scan``
+) -> Any:  # fmt: skip
     """``for i in range(lower, upper): val = body_fun(i, val)``; returns the last ``val``.
 
     With plain ints as bounds it is a ``scan``; with traced ones a ``while_loop``.
+
+    Raises:
+        DTypeError: a bound is no integer.
+        ShapeError: the value changes its shapes or dtypes.
+        TraceError: it changes its structure.
     """
+    check_functions("fori_loop", body_fun)
+    check_bounds(lower=lower, upper=upper)
+    builder = active()
+    if builder is None:
+        return at_once(fori_of, (body_fun,), (), lower, upper, init_val)
     if isinstance(lower, int) and isinstance(upper, int):
         count = np.arange(lower, max(upper, lower))
 
         def step(val: Any, i: Any) -> tuple[Any, Any]:
             return body_fun(i, val), None
 
-        return scan(step, init_val, count)[0]
+        return folded(builder, step, init_val, count, name="fori_loop")[0]
 
     def body(pair: tuple[Any, Any]) -> tuple[Any, Any]:
         return pair[0] + 1, body_fun(*pair)
 
     start = (lower, init_val)
-    return while_loop(lambda pair: pair[0] < upper, body, start)[1]
+    return repeated(builder, lambda pair: pair[0] < upper, body, start, name="fori_loop")[1]
 
 
 def cond(
@@ -96,19 +129,15 @@ def cond(
         *operands: Pytrees.
 
     Raises:
-        ShapeError: ``pred`` is no scalar, or the branches return different forms.
+        ShapeError: ``pred`` is no scalar, or the branches return other shapes or dtypes.
+        TraceError: they return other structures.
     """
+    check_functions("cond", true_fun, false_fun)
     builder = active()
     if builder is None:
-        return jit(lambda pred, *operands: cond(pred, true_fun, false_fun, *operands))(
-            np.asarray(pred), *operands
-        )
+        return at_once(cond_of, (true_fun, false_fun), (), np.asarray(pred), *operands)
     which = lift(builder, pred)
-    if which.shape:
-        raise ShapeError(
-            "the condition of cond must be a scalar", origin=user_line(), operands=(which.aval,),
-            hint="Reduce it with np.any or np.all, or choose elementwise with np.where.",
-        )  # fmt: skip
+    check_scalar(which.aval, "cond", ", or choose elementwise with np.where")
     inputs = Leaves.of(builder, operands)
     bodies = [Body.of(builder, f, inputs, pair=False, spread=True) for f in (true_fun, false_fun)]
     check_branches(bodies)
@@ -129,14 +158,24 @@ def while_loop(
         init_val: A pytree.
 
     Raises:
-        ShapeError: the condition is no scalar, or the value changes its form.
+        ShapeError: the condition is no scalar, or the value changes its shapes or dtypes.
+        TraceError: the value changes its structure.
     """
+    check_functions("while_loop", cond_fun, body_fun)
     builder = active()
     if builder is None:
-        return jit(lambda init: while_loop(cond_fun, body_fun, init))(Leaves.arrays(init_val))
+        return at_once(while_of, (cond_fun, body_fun), (), Leaves.arrays(init_val))
+    return repeated(builder, cond_fun, body_fun, init_val)
+
+
+def repeated(
+    builder: Builder, cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_val: Any,
+    *, name: str = "while_loop",
+) -> Any:  # fmt: skip
+    """A while loop as a node of the graph; ``name`` is what messages call it."""
     carry = Leaves.of(builder, init_val)
     body = Body.of(builder, body_fun, carry, pair=False)
-    check_carry(body, carry, "while_loop")
+    check_carry(body, carry, name, body.traced.outputs.spec)
     test = Body.of(
         builder,
         lambda val: lift(active() or builder, cond_fun(val)).astype(bool),
@@ -144,10 +183,7 @@ def while_loop(
         pair=False,
     )
     (answer,) = test.graph.avals(test.graph.outputs)
-    if answer.shape:
-        raise ShapeError(
-            "the condition of while_loop must be a scalar", origin=user_line(), operands=(answer,)
-        )
+    check_scalar(answer, name, "")
     items = builder.emit_control(
         "while", [*test.consts, *body.consts, *carry.ids], test=test.graph, step=body.graph,
         tests=len(test.consts), consts=len(body.consts),
@@ -155,168 +191,24 @@ def while_loop(
     return body.rebuilt([Symbol(builder, i) for i in items[:-1]])
 
 
-@dataclass(frozen=True)
-class Leaves:
-    """A pytree of symbols of one trace."""
-
-    symbols: tuple[Symbol, ...]
-    spec: optree.PyTreeSpec
-
-    @classmethod
-    def of(cls, builder: Builder, tree: Any) -> Leaves:
-        """Every number and array of the tree as a symbol; Python ints become int64."""
-        leaves, spec = flatten(tree)
-        return cls(tuple(entered(builder, leaf) for leaf in leaves), spec)
-
-    @staticmethod
-    def arrays(tree: Any) -> Any:
-        """The tree with Python ints as arrays, so that they are traced."""
-        return optree.tree_map(
-            lambda x: np.asarray(x) if isinstance(x, bool | int) else x, tree, namespace=NAMESPACE
-        )
-
-    @property
-    def ids(self) -> list[int]:
-        """The nodes."""
-        return [s.id for s in self.symbols]
-
-    def tree(self, symbols: Sequence[Any]) -> Any:
-        """Other leaves in this structure."""
-        return optree.tree_unflatten(self.spec, symbols)
+# -- outside a trace: as functions of their arrays alone ------------------------------------------
 
 
-def entered(builder: Builder, leaf: Any) -> Symbol:
-    """A leaf as a strong symbol of the trace."""
-    symbol = lift(builder, leaf)
-    return Symbol(builder, symbol.id)
+def scan_of(functions: Functions, options: Any) -> Callable[..., Any]:
+    """A scan of this function as a function of the rest."""
+    return lambda init, xs: scan(functions[0], init, xs, *options)
 
 
-def first(x: Symbol) -> Any:
-    """A stand-in for one slice: only its aval matters."""
-    return x[0] if x.shape and x.shape[0] else np.sum(x, axis=0)
+def fori_of(functions: Functions, _options: Any) -> Callable[..., Any]:
+    """A loop over numbers with this body."""
+    return lambda lower, upper, init: fori_loop(lower, upper, functions[0], init)
 
 
-@dataclass(frozen=True)
-class Body:
-    """A traced body: its graph takes the values it closes over first, then its arguments.
-
-    Attributes:
-        consts: The nodes of the outer trace that it closes over.
-        traced: The trace.
-    """
-
-    graph: Graph
-    consts: tuple[int, ...]
-    traced: Traced
-
-    @classmethod
-    def of(
-        cls, builder: Builder, f: Callable[..., Any], carry: Leaves, *more: Any, pair: bool,
-        spread: bool = False,
-    ) -> Body:  # fmt: skip
-        """Trace ``f(carry, *more)``, or ``f(*carry)`` where ``spread``."""
-
-        def strong(*args: Any) -> Any:
-            result = f(*args)
-            if pair and not (isinstance(result, tuple) and len(result) == 2):
-                raise TraceError(
-                    "the function of scan must return a pair (carry, output)", origin=user_line(),
-                    hint="Return (carry, None) where there is no output.",
-                )  # fmt: skip
-            inner = active() or builder  # the trace of ``f`` itself
-            return optree.tree_map(lambda leaf: entered(inner, leaf), result, namespace=NAMESPACE)
-
-        tree = carry.tree(carry.symbols)
-        traced = trace(strong, (*tree, *more) if spread else (tree, *more))
-        graph = consts_first(traced)
-        consts = tuple(lift(builder, value).id for value in traced.captured)
-        return cls(graph, consts, traced)
-
-    def rebuilt(self, symbols: Sequence[Any]) -> Any:
-        """What the function returns, around other values."""
-        return self.traced.outputs.rebuilt(symbols)
+def cond_of(functions: Functions, _options: Any) -> Callable[..., Any]:
+    """A choice between these branches."""
+    return lambda pred, *operands: cond(pred, *functions, *operands)
 
 
-def consts_first(traced: Traced) -> Graph:
-    """The trace's graph with its hidden inputs in front."""
-    graph, hidden = traced.graph, len(traced.captured)
-    inputs = graph.inputs
-    cut = len(inputs) - hidden
-    return Graph(graph.nodes, (*inputs[cut:], *inputs[:cut]), graph.outputs)
-
-
-def together(bodies: Sequence[Body]) -> tuple[tuple[Graph, ...], list[int]]:
-    """The branches with one list of constants: each takes all of them."""
-    consts = list(dict.fromkeys(c for body in bodies for c in body.consts))
-    graphs = []
-    for body in bodies:
-        builder = Builder()
-        avals = dict(zip(body.consts, body.graph.avals(body.graph.inputs), strict=False))
-        outer = {c: avals.get(c) for c in consts}
-        every = {
-            c: a
-            for other in bodies
-            for c, a in zip(other.consts, other.graph.avals(other.graph.inputs), strict=False)
-        }
-        places = {c: builder.input(outer[c] or every[c]) for c in consts}
-        own = [places[c] for c in body.consts]
-        rest = body.graph.inputs[len(own) :]
-        own += [builder.input(a) for a in body.graph.avals(rest)]
-        placed = builder.inline(body.graph, own)
-        graphs.append(builder.graph([placed[i] for i in body.graph.outputs]))
-    return tuple(graphs), consts
-
-
-def step_count(slices: Leaves, length: int | None) -> int:
-    """How many steps a scan makes.
-
-    Raises:
-        ShapeError: lengths that differ, or none given.
-    """
-    lengths = {s.shape[0] if s.shape else None for s in slices.symbols}
-    lengths |= {length} if length is not None else set()
-    if len(lengths) != 1 or None in lengths:
-        raise ShapeError(
-            "scan needs one length", origin=user_line(),
-            operands=tuple(s.aval for s in slices.symbols),
-            hint="All arrays in xs must have the same first axis; pass length= where xs is None.",
-        )  # fmt: skip
-    return int(lengths.pop() or 0)
-
-
-def check_carry(body: Body, carry: Leaves, name: str) -> None:
-    """The body must return the carry in the form it takes it.
-
-    Raises:
-        ShapeError: naming what came and what was expected.
-    """
-    before = tuple(s.aval for s in carry.symbols)
-    graph = body.graph
-    after = graph.avals(graph.outputs[: len(before)])
-    spec = body.traced.outputs.spec
-    own = spec.children()[0] if name == "scan" else spec
-    if before != after or own != carry.spec:
-        raise ShapeError(
-            f"the body of {name} returns the carry in another form than it takes it",
-            origin=user_line(),
-            operands=(
-                f"takes {', '.join(map(str, before))}",
-                f"returns {', '.join(map(str, after))}",
-            ),
-            hint="Keep structure, shapes and dtypes: start from np.zeros(...) of the final dtype.",
-        )
-
-
-def check_branches(bodies: Sequence[Body]) -> None:
-    """Both branches of a cond must return the same form.
-
-    Raises:
-        ShapeError: naming both.
-    """
-    one, two = (b.graph.avals(b.graph.outputs) for b in bodies)
-    if one != two or bodies[0].traced.outputs.spec != bodies[1].traced.outputs.spec:
-        raise ShapeError(
-            "the branches of cond return different forms", origin=user_line(),
-            operands=(f"true: {', '.join(map(str, one))}", f"false: {', '.join(map(str, two))}"),
-            hint="Both must return the same structure, shapes and dtypes.",
-        )  # fmt: skip
+def while_of(functions: Functions, _options: Any) -> Callable[..., Any]:
+    """A loop with this condition and body."""
+    return lambda init: while_loop(functions[0], functions[1], init)

@@ -71,6 +71,10 @@ class IndexRangeError(GraphJITError, IndexError):
     """An index outside its axis."""
 
 
+class PowerError(GraphJITError, ValueError):
+    """An integer raised to a negative integer power, as NumPy refuses it."""
+
+
 class VerifyError(GraphJITError, AssertionError):
     """A graph that breaks the rules of the IR: a defect of a pass."""
 
@@ -97,3 +101,7 @@ class GradientError(GraphJITError, AssertionError):
 
 class RecompileWarning(UserWarning):
     """A function is compiled again and again for a value that changes from call to call."""
+
+
+class CacheWarning(UserWarning):
+    """The cache on disk cannot be used, or an entry in it was damaged; the program runs on."""

@@ -27,8 +27,8 @@ class FlagError(GraphJITError, ValueError):
     """A flag that does not exist, or a value that it cannot have."""
 
 
-def _flag(default: Any, doc: str) -> Any:
-    return field(default=default, metadata={"doc": doc})
+def _flag(default: Any, doc: str, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"doc": doc, "choices": choices})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,19 @@ class Flags:
     skip: tuple[str, ...] = _flag((), "Passes to leave out, as in `fuse,merge`.")
     verify: bool = _flag(False, "Check after each pass that the graph obeys the rules of the IR.")
     jit: bool = _flag(True, "0 runs the generated text as plain Python, for a debugger.")
+    renderer: str = _flag(
+        "llvm",
+        "What writes the machine code: `llvm` from the loops directly, `numba` from the readable "
+        "text.",
+        ("llvm", "numba"),
+    )
+    cache: bool = _flag(True, "Keep compiled programs on disk for later processes; 0 or off: not.")
+    cache_dir: str = _flag("", "The folder of the cache, instead of the user's usual one.")
+    cache_size: int = _flag(512, "The most megabytes that the cache takes on disk.")
 
 
 NAMES = tuple(item.name for item in fields(Flags))
+CHOICES: dict[str, tuple[str, ...]] = {f.name: f.metadata["choices"] for f in fields(Flags)}
 
 
 def parse(name: str, text: str) -> Any:
@@ -60,7 +70,7 @@ def parse(name: str, text: str) -> Any:
         return WORDS[text.lower()]
     if isinstance(default, tuple):
         return tuple(word.strip() for word in text.split(",") if word.strip())
-    if isinstance(default, str):
+    if isinstance(default, str) and text in (CHOICES[name] or (text,)):
         return text
     if type(default) is int and text.isdecimal():
         return int(text)
@@ -70,6 +80,7 @@ def parse(name: str, text: str) -> Any:
 def _bad(name: str, value: Any) -> FlagError:
     kind = getattr(Flags(), name).__class__
     wanted = {bool: "0 or 1", int: "an integer of 0 or more", tuple: "names", str: "text"}[kind]
+    wanted = " or ".join(CHOICES[name]) or wanted
     return FlagError(f"{PREFIX}{name.upper()} cannot be {value!r}", hint=f"It takes {wanted}.")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from scipy import special
 
-from graphjit.ir.registry import FUNCTIONS
+from graphjit.ir.registry import FUNCTIONS, with_scipy
 from graphjit.ir.symbol import Symbol
 
 __all__ = ["log_softmax", "logsumexp", "softmax"]
@@ -31,6 +31,7 @@ def either(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+with_scipy()
 logsumexp = either(special.logsumexp)
 softmax = either(special.softmax)
 log_softmax = either(special.log_softmax)

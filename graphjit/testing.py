@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +10,14 @@ import numpy as np
 import optree
 
 from graphjit.errors import GradientError
-from graphjit.ir.graph import Origin
 from graphjit.tracing.trees import Arguments, flatten
-from graphjit.transforms.decorators import grad, value_and_grad
+from graphjit.transforms.decorators import value_and_grad
 from graphjit.transforms.forward import jvp
+from graphjit.weighted import defined, scalar, slope
 
 ORDERS = ("gradient", "second derivative", "third derivative")
 MODES = ("reverse", "forward")
+SHORT = {"rev": "reverse", "fwd": "forward"}  # as JAX calls them
 ENTRIES = 2000  # entries of one argument that are looked at one by one after a failure
 TOLERANCE = {"float32": 2e-2, "float64": 1e-6}
 
@@ -49,8 +49,8 @@ def check_grads(
         args: Its positional arguments, or the only one.
         argnums: Which of them, as in ``grad``.
         order: 2 also checks the derivative of the gradient along a random direction, and so on.
-        modes: ``"reverse"`` (``grad``), ``"forward"`` (``jvp``), or both. Higher orders are the
-            mode over reverse mode.
+        modes: ``"reverse"`` (``grad``), ``"forward"`` (``jvp``), or both; ``"rev"`` and ``"fwd"``
+            are the same. Higher orders are the mode over reverse mode.
         eps: The step h, in place of the one above.
         rtol: Relative tolerance: 1e-6 for float64, 2e-2 for float32.
         atol: Absolute tolerance, by default the same.
@@ -59,15 +59,13 @@ def check_grads(
 
     Raises:
         GradientError: they disagree; the message names the argument and the worst entry.
+        DTypeError: ``f`` returns no floats, or an argument to differentiate is none.
         ValueError: ``order`` is not 1, 2 or 3, or there is no such mode.
     """
     if not 1 <= order <= len(ORDERS):
         message = f"order must be 1 to {len(ORDERS)}, not {order}"
         raise ValueError(message)
-    modes = (modes,) if isinstance(modes, str) else tuple(modes)
-    if not modes or not set(modes) <= set(MODES):
-        message = f"modes must be among {MODES}, not {modes}"
-        raise ValueError(message)
+    modes = checked_modes(modes)
     args = args if isinstance(args, tuple) else (args,)
     places = argnums if isinstance(argnums, int) else tuple(argnums)
     tolerance = Tolerance.of(args, eps, rtol, atol)
@@ -81,6 +79,20 @@ def check_grads(
             loss = slope(loss, args, places, random)
 
 
+def checked_modes(modes: str | Sequence[str]) -> tuple[str, ...]:
+    """The modes by their full names.
+
+    Raises:
+        ValueError: there is no such mode, or none is given.
+    """
+    given = (modes,) if isinstance(modes, str) else tuple(modes)
+    found = tuple(SHORT.get(mode, mode) for mode in given)
+    if not found or not set(found) <= set(MODES):
+        message = f"modes must be among {MODES}, not {given}"
+        raise ValueError(message)
+    return found
+
+
 @dataclass(frozen=True)
 class Shown:
     """What an error calls the thing that is wrong: the user's function, and which derivative."""
@@ -90,9 +102,7 @@ class Shown:
 
     def error(self, fact: str) -> GradientError:
         """The error, at the first line of the function."""
-        code = getattr(inspect.unwrap(self.function), "__code__", None)
-        origin = Origin(code.co_filename, code.co_firstlineno) if code else None
-        return GradientError(fact, origin=origin)
+        return GradientError(fact, origin=defined(self.function))
 
     def difference(self, mode: str, name: str, analytic: float, numeric: float) -> str:
         """The fact that two slopes disagree."""
@@ -244,46 +254,3 @@ def distance(analytic: float, numeric: float) -> float:
     """How far two slopes are apart; NaN is farthest."""
     gap = abs(analytic - numeric) / max(abs(analytic), abs(numeric))
     return float("inf") if np.isnan(gap) else gap
-
-
-def scalar(f: Callable[..., Any], args: tuple[Any, ...], random: np.random.Generator) -> Any:
-    """The function itself if it returns one float, else a random weighted sum of its floats."""
-    leaves, spec = flatten(f(*args))
-    if spec.is_leaf() and np.ndim(leaves[0]) == 0:
-        return f
-    arrays = [np.asarray(leaf) for leaf in leaves]
-    weights = [weight(a, random) if a.dtype.kind == "f" else None for a in arrays]
-
-    def weighted(*args: Any) -> Any:
-        return weighted_sum(flatten(f(*args))[0], weights)
-
-    return weighted
-
-
-def weight(array: Any, random: np.random.Generator) -> Any:
-    """Random weights of an array's shape and dtype."""
-    return random.standard_normal(array.shape).astype(array.dtype)
-
-
-def weighted_sum(leaves: Sequence[Any], weights: Sequence[Any]) -> Any:
-    """The sum of all elements, each times its weight; leaves without weights are left out."""
-    pairs = zip(leaves, weights, strict=True)
-    terms = [np.sum(leaf * factors) for leaf, factors in pairs if factors is not None]
-    return sum(terms[1:], terms[0])
-
-
-def slope(
-    f: Callable[..., Any],
-    args: tuple[Any, ...],
-    argnums: int | tuple[int, ...],
-    random: np.random.Generator,
-) -> Callable[..., Any]:
-    """The product of the gradient of ``f`` with a fixed random direction, as a function."""
-    gradient = grad(f, argnums)
-    leaves = [np.asarray(leaf) for leaf in flatten(gradient(*args))[0]]
-    weights = [weight(leaf, random) for leaf in leaves]
-
-    def along(*args: Any) -> Any:
-        return weighted_sum(flatten(gradient(*args))[0], weights)
-
-    return along

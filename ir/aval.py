@@ -20,11 +20,14 @@ DTYPE_NAMES = {
     "float64": "f64",
 }
 DTYPES = {short: np.dtype(name) for name, short in DTYPE_NAMES.items()}
+SHORT = {dtype: short for short, dtype in DTYPES.items()}
+NATIVE = frozenset(DTYPES.values())
 
 
 def dtype_name(dtype: DType) -> str:
     """The short name of a dtype, as in ``f64``; others keep NumPy's name."""
-    return DTYPE_NAMES.get(dtype.name, dtype.name)
+    short = SHORT.get(dtype)
+    return DTYPE_NAMES.get(dtype.name, dtype.name) if short is None else short
 
 
 def supported(dtype: DType) -> DType:
@@ -33,10 +36,12 @@ def supported(dtype: DType) -> DType:
     Raises:
         DTypeError: for a dtype that no graph can hold (object, string, datetime, complex, ...).
     """
+    if dtype in NATIVE:
+        return dtype
     if dtype.name not in DTYPE_NAMES:
         hint = "Use an array of bool, integers, float32 or float64."
         raise DTypeError(f"arrays of dtype {dtype} cannot be compiled", hint=hint)
-    return dtype if dtype.isnative else dtype.newbyteorder("=")
+    return dtype.newbyteorder("=")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,16 +39,18 @@ class Builder:
         self.closed = False
         self._hidden: dict[int, int] = {}
         self._constants: dict[Any, int] = {}
+        self._arrays: dict[int, tuple[Any, int]] = {}  # those of constants, by identity
 
-    def _add(
+    def add(
         self,
         op: str,
         inputs: tuple[int, ...],
         aval: Aval,
-        params: dict[str, Any],
+        params: Mapping[str, Any],
         origin: Origin | None = None,
         results: tuple[Aval, ...] = (),
     ) -> int:
+        """Add an operation whose operands fit and whose aval is known."""
         ident = len(self.nodes)
         origin = origin or self.origin()
         self.nodes.append(Node(ident, op, inputs, aval, params, origin, results))
@@ -56,14 +58,14 @@ class Builder:
 
     def input(self, aval: Aval, origin: Origin | None = None) -> int:
         """A new graph input."""
-        ident = self._add("input", (), aval, {}, origin)
+        ident = self.add("input", (), aval, {}, origin)
         self.inputs.append(ident)
         return ident
 
     def capture(self, value: Any, aval: Aval) -> int:
         """The hidden input that stands for a concrete array; the same array, the same input."""
         if id(value) not in self._hidden:
-            self._hidden[id(value)] = self._add("input", (), aval, {})
+            self._hidden[id(value)] = self.add("input", (), aval, {})
             self.captured.append(value)
         return self._hidden[id(value)]
 
@@ -74,11 +76,14 @@ class Builder:
 
     def constant(self, value: Any, dtype: DType | None = None) -> int:
         """A constant node; equal constants share one."""
-        array = np.array(value, dtype=dtype)
+        return self._constant(np.array(value, dtype=dtype))
+
+    def _constant(self, array: Any) -> int:
+        """The node of an array that nobody changes from here on."""
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
             array.setflags(write=False)
-            self._constants[key] = self._add("constant", (), aval_of(array), {"value": array})
+            self._constants[key] = self.add("constant", (), aval_of(array), {"value": array})
         return self._constants[key]
 
     def emit(self, op: str, *inputs: int, origin: Origin | None = None, **params: Any) -> int:
@@ -90,8 +95,8 @@ class Builder:
         primitive = TABLE[op]
         if primitive.kind == "map":
             inputs = self.broadcast(*inputs)
-        aval = primitive.aval(*(self.nodes[i].aval for i in inputs), **params)
-        return self._add(op, inputs, aval, params, origin)
+        aval = primitive.aval(*[self.nodes[i].aval for i in inputs], **params)
+        return self.add(op, inputs, aval, params, origin)
 
     def emit_call(self, op: str, inputs: Sequence[int], body: Graph, **params: Any) -> list[int]:
         """Add a node that carries a body graph, and one ``item`` for each of its results."""
@@ -106,18 +111,18 @@ class Builder:
     def _items(
         self, op: str, inputs: tuple[int, ...], results: tuple[Aval, ...], params: dict[str, Any]
     ) -> list[int]:
-        ident = self._add(op, inputs, results[0], params, None, results)
+        ident = self.add(op, inputs, results[0], params, None, results)
         return [self.item(ident, index) for index in range(len(results))]
 
     def item(self, ident: int, index: int) -> int:
         """One result of a node that has several."""
         node = self.nodes[ident]
-        return self._add("item", (ident,), node.results[index], {"index": index}, node.origin)
+        return self.add("item", (ident,), node.results[index], {"index": index}, node.origin)
 
     def broadcast(self, *inputs: int) -> tuple[int, ...]:
         """The operands, each broadcast to their common shape."""
         shapes = [self.nodes[i].aval.shape for i in inputs]
-        if all(shape == shapes[0] for shape in shapes):
+        if shapes.count(shapes[0]) == len(shapes):
             return inputs
         shape = broadcast_shapes(self, inputs)
         return tuple(self.broadcast_to(i, shape) for i in inputs)
@@ -140,12 +145,22 @@ class Builder:
 
     def copy(self, node: Node, inputs: tuple[int, ...], origin: Origin | None = None) -> int:
         """Add a node of another graph, on operands of this one."""
-        origin = origin or node.origin
         if node.op == "constant":
-            return self.constant(node.params["value"])
+            return self._shared(node.params["value"])
+        origin = origin or node.origin
         if node.op == "input":
             return self.input(node.aval, origin)
-        return self._add(node.op, inputs, node.aval, dict(node.params), origin, node.results)
+        if node.id == len(self.nodes) and node.inputs == inputs and node.origin is origin:
+            self.nodes.append(node)  # nodes never change, so that graphs can share them
+            return node.id
+        return self.add(node.op, inputs, node.aval, node.params, origin, node.results)
+
+    def _shared(self, value: Any) -> int:
+        """The node of a constant of another graph, found by identity from the second time on."""
+        known = self._arrays.get(id(value))
+        if known is None:
+            known = self._arrays[id(value)] = (value, self._constant(value))
+        return known[1]
 
     def inline(self, graph: Graph, inputs: Sequence[int]) -> list[int]:
         """Copy a whole graph onto the given operands; the ids of all its nodes here."""

@@ -1,20 +1,28 @@
-"""Every use of networkx on graphs is here."""
+"""Questions about a graph's edges, and every use of networkx on graphs.
+
+Ids are positions in a topological order, so what depends on what is one sweep over the nodes, and
+needs no networkx. That takes 0.15 s to import, and is imported where something of it is used.
+"""
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import TypeVar
-
-import networkx as nx
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from graphjit.ir.graph import Graph
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Vertex = TypeVar("Vertex", bound=Hashable)
 
 
 def digraph(graph: Graph) -> nx.DiGraph[int]:
     """The frozen DiGraph of a graph: nodes are ids, edges carry the operand positions."""
+    import networkx as nx
+
     dag: nx.DiGraph[int] = nx.DiGraph()
     dag.add_nodes_from(range(len(graph.nodes)))
     for node in graph.nodes:
@@ -28,35 +36,39 @@ def digraph(graph: Graph) -> nx.DiGraph[int]:
 
 def needed(graph: Graph, targets: Iterable[int]) -> set[int]:
     """The targets and everything they depend on."""
-    dag, found = graph.dag.reverse(copy=False), set[int]()
-    for target in targets:
-        if target not in found:
-            found |= _below(dag, target, found)
-    return found
-
-
-def _below(dag: nx.DiGraph[int], start: int, known: set[int]) -> set[int]:
-    """What is reachable from ``start`` without passing through ``known``."""
-    stack, found = [start], {start}
-    while stack:
-        fresh = [n for n in dag.successors(stack.pop()) if n not in known and n not in found]
-        found.update(fresh)
-        stack.extend(fresh)
+    found = set(targets)
+    for node in reversed(graph.nodes):
+        if node.id in found:
+            found.update(node.inputs)
     return found
 
 
 def depends_on(graph: Graph, sources: Iterable[int]) -> set[int]:
     """The sources and everything that depends on one of them."""
-    found = set[int]()
-    for source in sources:
-        if source not in found:
-            found |= _below(graph.dag, source, found)
+    found = set(sources)
+    for node in graph.nodes:
+        if not found.isdisjoint(node.inputs):
+            found.add(node.id)
     return found
 
 
-def topological(graph: Graph, key: Callable[[int], object]) -> list[int]:
-    """A topological order; among the nodes that are ready, the least ``key`` first."""
-    return list(nx.lexicographical_topological_sort(graph.dag, key=key))
+def topological(graph: Graph, key: Callable[[int], Any]) -> list[int]:
+    """A topological order; among the nodes that are ready, the least ``key`` first.
+
+    Kahn's algorithm with a heap; of equal keys the least id is first.
+    """
+    waiting = [len(set(node.inputs)) for node in graph.nodes]
+    ready = [(key(i), i) for i, count in enumerate(waiting) if not count]
+    heapq.heapify(ready)
+    found = list[int]()
+    while ready:
+        _, ident = heapq.heappop(ready)
+        found.append(ident)
+        for user in graph.users[ident]:
+            waiting[user] -= 1
+            if not waiting[user]:
+                heapq.heappush(ready, (key(user), user))
+    return found
 
 
 def edges(graph: Graph) -> dict[tuple[int, int], tuple[int, ...]]:
@@ -69,6 +81,8 @@ def greedy_coloring(edges: Iterable[tuple[int, int]], order: Iterable[int]) -> d
 
     The vertices are taken in turn, and each gets the smallest color that is free.
     """
+    import networkx as nx
+
     network: nx.Graph[int] = nx.Graph()
     turns = list(order)
     network.add_nodes_from(turns)
@@ -90,6 +104,8 @@ def minimum_cut(
     Raises:
         networkx.NetworkXUnbounded: every cut has an edge that cannot be cut.
     """
+    import networkx as nx
+
     network: nx.DiGraph[Vertex] = nx.DiGraph()
     network.add_nodes_from((source, target))
     for (start, end), capacity in capacities.items():

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from graphjit.errors import DTypeError, GraphJITError, TraceError
-from graphjit.ir.aval import Aval, DType, supported
+from graphjit.ir.aval import NATIVE, Aval, DType, supported
 from graphjit.ir.builder import Builder
 from graphjit.ir.primitive import BY_UFUNC
-from graphjit.ir.registry import FUNCTIONS, OUT_HINT, given, missing, refuse, title
+from graphjit.ir.registry import FUNCTIONS, OUT_HINT, composition, given, missing, refuse, title
 from graphjit.ir.symbol import Symbol, leaked
 
 Traced = Any  # a Symbol: NumPy's annotations know nothing of what its protocols let through
@@ -24,6 +25,7 @@ REDUCTIONS: dict[Any, Any] = {
     np.logical_and: np.all,
     np.logical_or: np.any,
 }
+SYMBOLS, LEVEL = frozenset({Symbol}), attrgetter("level")
 ACCUMULATIONS: dict[Any, Any] = {np.add: np.cumsum, np.multiply: np.cumprod}
 
 
@@ -33,23 +35,24 @@ def builder_of(*values: Any) -> Builder:
     Raises:
         TraceError: a symbol of a trace that is over.
     """
-    symbols = list(_symbols(values))
+    symbols = _symbols(values)
     if not symbols:
         message = "no symbol among the operands"
         raise TypeError(message)
     for symbol in symbols:
         if symbol.builder.closed:
             raise leaked(symbol)
-    builders: list[Builder] = [symbol.builder for symbol in symbols]
-    return max(builders, key=lambda builder: builder.level)
+    return max([symbol.builder for symbol in symbols], key=LEVEL)
 
 
-def _symbols(values: Any) -> Any:
+def _symbols(values: Any) -> list[Symbol]:
+    found = []
     for value in values:
         if isinstance(value, Symbol):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from _symbols(value)
+            found.append(value)
+        elif isinstance(value, (list, tuple)):  # not a union, which is slower to ask
+            found += _symbols(value)
+    return found
 
 
 def lift(builder: Builder, value: Any, dtype: DType | None = None) -> Traced:
@@ -93,7 +96,7 @@ def _number(builder: Builder, value: Any, dtype: DType | None) -> Traced:
 
 def _array(builder: Builder, value: Any) -> Traced:
     """A concrete array as a hidden input, a list of numbers as a constant, of symbols a stack."""
-    if isinstance(value, list | tuple) and any(True for _ in _symbols(value)):
+    if isinstance(value, list | tuple) and _symbols(value):
         return lift(builder, np.stack([lift(builder, v) for v in value]))
     if isinstance(value, np.ma.MaskedArray | np.matrix):
         fact = f"a {type(value).__name__} cannot be used in a traced function"
@@ -128,7 +131,7 @@ def emit(op: str, *operands: Symbol, **params: Any) -> Traced:
     builder = operands[0].builder
     if builder.closed:
         raise leaked(operands[0])
-    return Symbol(builder, builder.emit(op, *(o.id for o in operands), **params))
+    return Symbol(builder, builder.emit(op, *[o.id for o in operands], **params))
 
 
 def cast(symbol: Symbol, dtype: Any) -> Traced:
@@ -185,6 +188,8 @@ def joint(builder: Builder, *values: Any) -> list[Traced]:
 
 def arrays(builder: Builder, values: tuple[Any, ...]) -> tuple[Any, ...]:
     """The operands, with lists as the arrays that NumPy makes of them."""
+    if SYMBOLS.issuperset(map(type, values)):
+        return values
     for value in values:
         if isinstance(value, np.ndarray | np.generic):
             readable(builder, value.dtype)
@@ -206,8 +211,9 @@ def promoted(ufunc: Any, *operands: Any) -> list[Any]:
         fact = f"{title(ufunc)} has no meaning for these dtypes"
         shown = tuple(map(described, operands))
         raise DTypeError(fact, origin=builder.origin(), operands=shown) from None
-    for dtype in dtypes:
-        checked(builder, dtype)
+    if not NATIVE.issuperset(dtypes):
+        for dtype in dtypes:
+            checked(builder, dtype)
     return [lift(builder, o, d) for o, d in zip(operands, dtypes, strict=False)]
 
 
@@ -220,14 +226,17 @@ def resolve(ufunc: Any, kinds: tuple[Any, ...]) -> tuple[DType, ...]:
 def call_ufunc(ufunc: Any, method: str, operands: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Trace ``ufunc(*operands)`` or one of its methods."""
     builder = builder_of(*operands, *kwargs.values())
+    if not kwargs and method == "__call__" and ufunc in BY_UFUNC and ufunc not in FUNCTIONS:
+        return apply(builder, ufunc, operands)
     options = {k: v for k, v in kwargs.items() if given(k, v)}
     if any(target is not None for target in options.pop("out", ())):
         fact = f"{title(ufunc)} was to write a traced value into an array (by out= or +=)"
         raise TraceError(fact, origin=builder.origin(), hint=OUT_HINT)
     if method != "__call__":
         return _ufunc_method(builder, ufunc, method, operands, options)
-    if ufunc in FUNCTIONS:
-        return FUNCTIONS[ufunc](*operands, **options)
+    implementation = composition(ufunc)
+    if implementation is not None:
+        return implementation(*operands, **options)
     if ufunc not in BY_UFUNC:
         raise missing(builder, ufunc)
     dtype = options.pop("dtype", None)

@@ -43,12 +43,21 @@ class Origin:
         return f"{self.place} adjoint" if self.adjoint else self.place
 
 
+INTEGERS = frozenset({int})
+PLAIN = frozenset({int, str, bool, type(None)})
+
+
 def key(value: Any) -> Hashable:
     """What stands for a static parameter where parameters are compared or hashed.
 
     Two keys are equal exactly where the values have the same type and the same bits: ``0.0`` is
     not ``-0.0``, ``1`` is not ``True``, and a NaN is itself.
     """
+    kind = type(value)
+    if kind in PLAIN:
+        return kind, value
+    if kind is tuple and INTEGERS.issuperset(map(type, value)):
+        return kind, value
     match value:
         case np.ndarray() | np.generic():
             return type(value), value.dtype.str, value.shape, value.tobytes()

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
 from typing import Any, Literal
+
+import numpy as np
 
 from graphjit.ir.aval import Aval
 
@@ -28,8 +32,10 @@ class Primitive:
         aval: ``aval(*operand_avals, **params) -> Aval``.
         ufunc: The NumPy ufunc that traces to this row, where there is one.
         partials: ``partials(result, *operands, **params)``, one factor per operand, as NumPy
-            expressions. A map's tangent is the sum of tangent times partial, its cotangent is
-            cotangent times partial; a reduction's factor weighs each element. ``None``: flat.
+            expressions; a tuple of factors is multiplied one after another, since 1/b² may
+            underflow where ȧ/b/b does not. A map's tangent is the sum of tangent times partial, its
+            cotangent is cotangent times partial; a reduction's factor weighs each element.
+            ``None``: flat.
         transpose: For operations linear in some operands: ``transpose(cotangent, *operands,
             **params)`` gives the cotangent of each operand (``None`` for the others).
         jvp: For what is neither: ``jvp(tangents, result, *operands, **params)``, the tangent of the
@@ -71,6 +77,28 @@ class Primitive:
     analytic: bool | Rule = True
 
 
+class SciPyUfunc:
+    """A ufunc of ``scipy.special``, which takes 0.15 s to import: done when it is first used.
+
+    ``graphjit.ir.numpy.special`` says which row a call of the ufunc itself is traced to.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @cached_property
+    def ufunc(self) -> Any:
+        """SciPy's own object."""
+        return getattr(import_module("scipy.special"), self.name)
+
+    def __call__(self, *operands: Any) -> Any:
+        """What SciPy computes."""
+        return self.ufunc(*operands)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.ufunc, name)
+
+
 TABLE: dict[str, Primitive] = {}
 BY_UFUNC: dict[Any, Primitive] = {}
 
@@ -90,9 +118,9 @@ def row(name: str, kind: Kind, *, numpy: Callable[..., Any], **columns: Any) -> 
         message = f"the table has a row {name!r} already"
         raise ValueError(message)
     columns.setdefault("aval", same)
-    if hasattr(numpy, "resolve_dtypes"):
+    if isinstance(numpy, np.ufunc | SciPyUfunc):
         columns.setdefault("ufunc", numpy)
     TABLE[name] = primitive = Primitive(name, kind, numpy, **columns)
-    if primitive.ufunc is not None:
-        BY_UFUNC[primitive.ufunc] = primitive
+    if isinstance(numpy, np.ufunc):
+        BY_UFUNC[numpy] = primitive
     return primitive

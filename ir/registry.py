@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,18 @@ def implements(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., 
         return implementation
 
     return register
+
+
+def with_scipy() -> None:
+    """Have SciPy's special functions in the registry."""
+    importlib.import_module("graphjit.ir.numpy.special")
+
+
+def composition(function: Any) -> Callable[..., Any] | None:
+    """How a function is composed of primitives, where it is; SciPy's are loaded when asked for."""
+    if function not in FUNCTIONS and function not in BY_UFUNC:
+        with_scipy()
+    return FUNCTIONS.get(function)
 
 
 def given(name: str, value: Any) -> bool:
@@ -65,6 +78,7 @@ def title(function: Any) -> str:
 
 def missing(builder: Builder, function: Any, method: str = "") -> MissingRule:
     """The error for a function without a primitive, naming the nearest that has one."""
+    with_scipy()
     name = function.__name__
     known = {f.__name__: title(f) for f in (*FUNCTIONS, *BY_UFUNC)}
     near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from graphjit.ir.graph import Node
@@ -25,12 +26,20 @@ class View:
 
     def squeezed(self) -> View:
         """Without the axes of length 1; an empty view has strides of 0."""
-        kept = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if n != 1]
-        empty = 0 in self.shape
-        strides = tuple(0 if empty else s for _, s in kept)
-        return View(tuple(n for n, _ in kept), strides, 0 if empty else self.offset)
+        if 1 in self.shape or 0 in self.shape:
+            return _squeezed(self.shape, self.strides, self.offset)
+        return self
 
 
+@lru_cache(maxsize=4096)
+def _squeezed(shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> View:
+    kept = [(n, s) for n, s in zip(shape, strides, strict=True) if n != 1]
+    if 0 in shape:
+        return View(tuple([n for n, _ in kept]), (0,) * len(kept), 0)
+    return View(tuple([n for n, _ in kept]), tuple([s for _, s in kept]), offset)
+
+
+@lru_cache(maxsize=4096)
 def contiguous(shape: tuple[int, ...]) -> View:
     """The view of a whole buffer in C order."""
     strides, step = [], 1

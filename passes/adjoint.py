@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from graphjit.errors import DTypeError, MissingRule, ShapeError
 from graphjit.ir.builder import Builder
 from graphjit.ir.dag import depends_on
-from graphjit.ir.dispatch import emit
 from graphjit.ir.graph import Graph, Node, Origin
 from graphjit.ir.primitive import TABLE
 from graphjit.ir.symbol import Symbol
-from graphjit.ir.table.contract import aligned, paired, terms
+from graphjit.ir.table.contract import paired
 from graphjit.ir.table.reduce import spread
-from graphjit.passes.control import REVERSE, Reverse, saving
-from graphjit.passes.custom import CUSTOM_REVERSE, expanded
+from graphjit.passes.products import paired_shares, times
 
 
 def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
@@ -96,7 +91,10 @@ def swept(
 ) -> Graph:
     """The graph with the cotangents of some inputs appended, given those of some nodes."""
     check_floats([graph.nodes[graph.inputs[i]] for i in wrt])
-    graph = saving(graph)
+    if graph.count("scan"):
+        from graphjit.passes.control_reverse import saving  # loaded for whom it is needed
+
+        graph = saving(graph)
     builder = Builder()
     nodes = [graph.nodes[i] for i in graph.inputs]
     inputs = [builder.input(node.aval, node.origin) for node in nodes]
@@ -134,6 +132,17 @@ def check_scalar(graph: Graph) -> None:
         )  # fmt: skip
 
 
+def copied(
+    builder: Builder, graph: Graph, inputs: list[int], active: set[int]
+) -> tuple[list[int], dict[int, list[int]]]:
+    """The place of each node in the builder, and the residuals that custom rules keep."""
+    if not any(node.results for node in graph.nodes):
+        return builder.inline(graph, inputs), {}
+    from graphjit.passes.custom import expanded  # loaded for whom it is needed
+
+    return expanded(builder, graph, inputs, active)
+
+
 class Backward:
     """One reverse sweep: cotangents by node, and which of them make *strong* products.
 
@@ -148,7 +157,7 @@ class Backward:
     ) -> None:
         self.builder, self.graph, self.sources = builder, graph, sources
         self.active = depends_on(graph, sources)
-        self.place, self.residuals = expanded(builder, graph, inputs, self.active)
+        self.place, self.residuals = copied(builder, graph, inputs, self.active)
         self.cotangents: dict[int, Symbol] = {}
         self.results: dict[int, dict[int, Symbol]] = {}
         self.strong: set[int] = set()
@@ -180,6 +189,10 @@ class Backward:
 
     def control(self, node: Node) -> Sequence[Any]:
         """The shares that control flow hands down, from the cotangents of its results."""
+        from graphjit.passes.control import Reverse  # loaded for whom they are needed
+        from graphjit.passes.control_reverse import REVERSE
+        from graphjit.passes.custom import CUSTOM_REVERSE
+
         rule = REVERSE.get(node.op) or CUSTOM_REVERSE.get(node.op)
         if rule is None:
             raise MissingRule(
@@ -230,7 +243,7 @@ class Backward:
 def backward_origin(node: Node) -> Any:
     """The origin of what differentiates this node: its own line, marked as adjoint."""
     origin = node.origin or Origin("", 0)
-    marked = replace(origin, adjoint=True)
+    marked = Origin(origin.file, origin.line, adjoint=True)
     return lambda: marked
 
 
@@ -263,27 +276,3 @@ def weakens(node: Node) -> bool:
         for body in node.bodies
         for inner in body.nodes
     )
-
-
-def paired_shares(ct: Symbol, operands: Sequence[Symbol], spec: str) -> list[Symbol]:
-    """The strong products of the cotangent with the other operand, as of ``np.sum(a * b)``."""
-    (a, b), (first, second, result) = operands, terms(spec)
-    return [
-        emit(
-            "strong_multiply",
-            aligned(ct, result, letters, x.shape),
-            aligned(other, others, letters, x.shape),
-        )
-        for x, letters, other, others in ((a, first, b, second), (b, second, a, first))
-    ]
-
-
-def times(cotangent: Symbol, partial: Any, *, strong: bool) -> Any:
-    """Cotangent times partial; where ``strong``, a zero of either wins over infinity and NaN."""
-    if not isinstance(partial, Symbol):
-        if partial == 0:
-            return None
-        return cotangent if partial == 1 else -cotangent if partial == -1 else cotangent * partial
-    if strong:
-        return emit("strong_multiply", cotangent, partial.astype(cotangent.dtype))
-    return np.multiply(cotangent, partial)

@@ -22,6 +22,7 @@ import math
 import numpy as np
 
 from graphjit.ir.aval import DType
+from graphjit.ir.primitive import TABLE
 from graphjit.passes.rewrite import Rules, Site, Term, either, negative_zero
 
 # Results that are never negative and never -0.0 (they may be NaN).
@@ -252,7 +253,9 @@ def same_both(_site: Site, a: Term, b: Term) -> Term | None:
 
 def hoist(site: Site, *operands: Term) -> Term | None:
     """f(broadcast x) = broadcast f(x): exact; computes a repeated value once."""
-    if site.aval.size == 0 or any(t.op != "broadcast" for t in operands):
+    if TABLE[site.op].kind != "map" or site.aval.size == 0:
+        return None
+    if any(t.op != "broadcast" for t in operands):
         return None
     inner = [t[0] for t in operands]
     if np.broadcast_shapes(*(t.shape for t in inner)) == site.shape:
@@ -277,5 +280,5 @@ ALGEBRA: Rules = {
     "power": (to_number, to_half, one_to_any),
     "maximum": (same_both,),
     "minimum": (same_both,),
-    "map": (hoist,),
+    "repeated": (hoist,),
 }

@@ -201,10 +201,8 @@ def forward_custom_vjp(given: Dual) -> Both:
     check_closed(node, [known is not None for known in given.tangents])
     found = forward_of_vjp(given.builder, node, given.operands)
     primals, residuals = found[: len(node.results)], found[len(node.results) :]
-    rule: Graph = simplify(node.params["backward"])
+    rule, ends = linear_rule(node, "so it has no derivative in forward mode")
     consts = node.params["consts"]
-    ends = list(range(consts + len(residuals), len(rule.inputs)))
-    check_linear(node, rule, ends)
     moved = [i for i in arguments(node) if given.tangents[i] is not None]
     turned = pullback(rule, ends, [arguments(node).index(i) for i in moved], strong=given.strong)
     still = [zeros(given.builder, aval) for aval in rule.avals(tuple(rule.inputs[i] for i in ends))]
@@ -214,19 +212,23 @@ def forward_custom_vjp(given: Dual) -> Both:
     return split([*primals, *(place[i] for i in turned.outputs[len(rule.outputs) :])], node.results)
 
 
-def check_linear(node: Node, rule: Graph, ends: Sequence[int]) -> None:
-    """Refuse forward mode where the backward rule is no transpose of anything.
+def linear_rule(node: Node, otherwise: str) -> tuple[Graph, list[int]]:
+    """The backward rule, and which of its inputs are the cotangents that it is linear in.
 
     Raises:
-        MissingRule: naming the function, with the line of the call.
+        MissingRule: it is no transpose of anything; naming the function, with the line of the call.
     """
+    rule: Graph = simplify(node.params["backward"])
+    count = sum(aval.inexact for aval in node.results)
+    ends = list(range(len(rule.inputs) - count, len(rule.inputs)))
     if not linear(rule, ends):
         name = node.params["name"]
         raise MissingRule(
             f"{name} is a custom_vjp whose backward rule is not known to be linear in the "
-            f"cotangent, so it has no derivative in forward mode",
+            f"cotangent, {otherwise}",
             origin=node.origin, hint="Give it a rule with custom_jvp, which serves both modes.",
         )  # fmt: skip
+    return rule, ends
 
 
 def forward_custom_jvp(given: Dual) -> Both:

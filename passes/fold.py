@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from graphjit.errors import GraphJITError
-from graphjit.ir.graph import Graph
+from graphjit.ir.graph import Graph, Node
 from graphjit.ir.primitive import TABLE
-from graphjit.passes.rewrite import Rules, Site, Term, rewrite
+from graphjit.passes.rewrite import REPEATED, Rules, Site, Term, reached, rewrite
 
 LARGEST_RESULT, LARGEST_OPERAND = 64, 4096
 # What has no operands, no single result, or would only make a small constant larger.
@@ -35,7 +35,17 @@ def fold(graph: Graph) -> Graph:
     Before: ``%0 = constant(2)``, ``%1 = sqrt(%0)``, ``%3 = multiply(%1, %2)``; after:
     ``%0 = constant(1.4142135623730951)``, ``%2 = multiply(%0, %1)``.
     """
-    return rewrite(graph, FOLD)
+    some = any(foldable(graph, node) for node in graph.nodes)
+    return rewrite(graph, FOLD) if some else reached(graph)
+
+
+def foldable(graph: Graph, node: Node) -> bool:
+    """Whether a rule may apply: most graphs have nothing to fold, and stay as they are."""
+    if node.op == "constant":
+        return bool(node.aval.shape)
+    if not node.inputs or node.op in LEFT:
+        return False
+    return REPEATED.issuperset([graph.nodes[i].op for i in node.inputs])
 
 
 def uniform(site: Site) -> Term | None:
@@ -60,7 +70,7 @@ def counting(site: Site) -> Term | None:
 
 def computed(site: Site, *operands: Term) -> Term | None:
     """An operation on known values, done now."""
-    if site.op in LEFT or not operands:
+    if site.op in LEFT:
         return None
     values = []
     for operand in operands:
@@ -91,4 +101,4 @@ def _apply(site: Site, values: list[Any]) -> Any:
     return np.asarray(result, dtype=site.aval.dtype)
 
 
-FOLD: Rules = {"constant": (uniform, counting), "*": (computed,)}
+FOLD: Rules = {"constant": (uniform, counting), "repeated": (computed,)}

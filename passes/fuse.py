@@ -10,6 +10,7 @@ from graphjit.errors import CompileError
 from graphjit.ir.builder import Builder
 from graphjit.ir.graph import Graph, Node
 from graphjit.passes.group import FREE, Group, Place, Placement, fusible, space_of
+from graphjit.passes.needs import Needs
 from graphjit.passes.regroup import merged, sink
 
 RECENT = 24  # groups looked at for a node that reads none of them
@@ -35,10 +36,10 @@ class Grouping:
         self.placement = Placement(graph)
         self.units: list[Group | int] = []
         self.unit_of: dict[int, int] = {}
-        self.ancestors: list[int] = []  # bit sets over units, transitive
+        self.needs = Needs()
 
-    def run(self) -> tuple[Placement, list[Group | int], dict[int, int], list[int]]:
-        """The views, the units, the unit of each node, and what each unit depends on."""
+    def run(self) -> tuple[Placement, list[Group | int], dict[int, int], list[set[int]]]:
+        """The views, the units, the unit of each node, and what each unit reads or waits for."""
         for node in self.graph.nodes:
             if node.op == "input" or self.is_free(node):
                 continue
@@ -50,7 +51,7 @@ class Grouping:
             if isinstance(unit, Group):
                 unit.close()
         sink(self.graph, self.placement, self.units, self.unit_of)
-        return self.placement, self.units, self.unit_of, self.ancestors
+        return self.placement, self.units, self.unit_of, self.needs.before
 
     def is_free(self, node: Node) -> bool:
         """Whether the node costs nothing where it is used: a layout, a constant, an index."""
@@ -59,18 +60,20 @@ class Grouping:
     def join(self, node: Node) -> None:
         """Put the node into the latest group that takes it, or into a new one."""
         parents = self.parents(node)
-        self.merge_parents(node, parents)
-        parents, awaited = self.parents(node), self.awaited(node)
+        if len(parents) > 1 and self.merge_parents(node, parents):
+            parents = self.parents(node)
+        needs = parents | self.awaited(node)
+        beyond = self.needs.beyond(needs)
         for index in self.candidates(parents):
             group = self.units[index]
-            if not isinstance(group, Group) or self.would_cycle(index, parents | awaited):
+            if not isinstance(group, Group) or beyond >> index & 1:
                 continue
             group, place = self.fit(node, group, reads=index in parents)
             if place is not None:
                 self.units[index] = group
                 group.add(node.id, place)
                 self.unit_of[node.id] = index
-                self.link(index, parents | awaited)
+                self.needs.link(index, needs)
                 return
         group = Group(space_of(self.graph, node))
         place = self.placement.fit(node, group)
@@ -79,43 +82,39 @@ class Grouping:
         group.add(node.id, place)
         self.new_unit(node, group)
 
-    def candidates(self, parents: set[int]) -> list[int]:
+    def candidates(self, parents: set[int]) -> Iterator[int]:
         """The groups to try: those that the node reads, then recent ones, the latest first."""
-        recent = range(len(self.units) - 1, max(len(self.units) - RECENT, 0) - 1, -1)
-        return [*sorted(parents, reverse=True), *(i for i in recent if i not in parents)]
+        yield from sorted(parents, reverse=True)
+        for index in range(len(self.units) - 1, max(len(self.units) - RECENT, 0) - 1, -1):
+            if index not in parents:
+                yield index
 
-    def merge_parents(self, node: Node, parents: set[int]) -> None:
-        """Join two groups that the node reads into one, where it then fits."""
-        groups = sorted(p for p in parents if isinstance(self.units[p], Group))
+    def merge_parents(self, node: Node, parents: set[int]) -> bool:
+        """Join two groups that the node reads into one, where it then fits; whether any were."""
+        groups = sorted([p for p in parents if isinstance(self.units[p], Group)])
+        joined = False
         for first, second in pairwise(groups):
             group = self.common(first, second)
             if group is not None and self.placement.fit(node, group) is not None:
                 self.absorb(first, second, group)
+                joined = True
+        return joined
 
     def common(self, first: int, second: int) -> Group | None:
         """One group of both units, if they can share their loops and nothing stands between."""
         one, two = self.units[first], self.units[second]
         if not (isinstance(one, Group) and isinstance(two, Group)):
             return None
-        if self.path(first, second) or self.path(second, first):
+        if self.needs.path(first, second) or self.needs.path(second, first):
             return None
         return merged(self.placement, one, two)
-
-    def path(self, first: int, second: int) -> bool:
-        """Whether the second unit depends on the first by way of another."""
-        between = self.ancestors[second] & ~(1 << first)
-        return any(self.ancestors[unit] >> first & 1 for unit in units_in(between))
 
     def absorb(self, first: int, second: int, group: Group) -> None:
         """Make ``first`` the merged group of both; ``second`` stays as a group of nothing."""
         for ident in group.roles:
             self.unit_of[ident] = first
         self.units[first], self.units[second] = group, Group(group.space)
-        both = (self.ancestors[first] | self.ancestors[second]) & ~(1 << first | 1 << second)
-        self.ancestors[first], self.ancestors[second] = both, 0
-        for other, known in enumerate(self.ancestors):
-            if known >> second & 1 or known >> first & 1:
-                self.ancestors[other] |= both | 1 << first
+        self.needs.absorb(first, second)
 
     def fit(self, node: Node, group: Group, *, reads: bool) -> tuple[Group, Place | None]:
         """The node's place in the group, or in the group widened to the node's space."""
@@ -130,44 +129,20 @@ class Grouping:
         """Begin a unit with the node."""
         self.unit_of[node.id] = len(self.units)
         self.units.append(unit)
-        self.ancestors.append(0)
-        self.link(len(self.units) - 1, self.parents(node) | self.awaited(node))
+        self.needs.add(self.parents(node) | self.awaited(node))
 
     def parents(self, node: Node) -> set[int]:
         """The units whose results the node reads, through any layout."""
-        bases = (self.placement.views[i][0] for i in node.inputs)
-        return {self.unit_of[b] for b in bases if b in self.unit_of}
+        views, unit_of = self.placement.views, self.unit_of
+        return {unit_of[b] for b in [views[i][0] for i in node.inputs] if b in unit_of}
 
     def awaited(self, node: Node) -> set[int]:
         """The units that must have run before the node's operands may be read."""
+        if not self.placement.waits:
+            return set()
         held = (i for operand in node.inputs for i in self.placement.waits.get(operand, ()))
         bases = (self.placement.views[i][0] for i in held)
         return {self.unit_of[b] for b in bases if b in self.unit_of}
-
-    def would_cycle(self, index: int, parents: Iterable[int]) -> bool:
-        """Whether some other parent already depends on the group."""
-        return any(p != index and self.ancestors[p] >> index & 1 for p in parents)
-
-    def link(self, index: int, parents: Iterable[int]) -> None:
-        """Record what the unit now depends on, for it and for all that depend on it."""
-        fresh = 0
-        for p in parents:
-            if p != index:
-                fresh |= self.ancestors[p] | 1 << p
-        if fresh | self.ancestors[index] == self.ancestors[index]:
-            return
-        self.ancestors[index] |= fresh
-        for other, known in enumerate(self.ancestors):
-            if known >> index & 1:
-                self.ancestors[other] |= self.ancestors[index]
-
-
-def units_in(mask: int) -> Iterator[int]:
-    """The units in a bit set, in order."""
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
 
 
 class Rebuilder:
@@ -179,10 +154,10 @@ class Rebuilder:
         placement: Placement,
         units: list[Group | int],
         unit_of: dict[int, int],
-        ancestors: list[int],
+        before: list[set[int]],
     ) -> None:
         self.graph, self.views, self.units = graph, placement.views, units
-        self.unit_of, self.ancestors = unit_of, ancestors
+        self.unit_of, self.before = unit_of, before
         self.builder = Builder()
         self.place: dict[int, int] = {}
         self.outside = self.used_outside()
@@ -205,17 +180,17 @@ class Rebuilder:
 
     def order(self) -> Iterable[int]:
         """The units, each after those it depends on, else in the order of their first nodes."""
-        direct: list[list[int]] = [[] for _ in self.units]
-        waiting = [mask.bit_count() for mask in self.ancestors]
-        for index, mask in enumerate(self.ancestors):
-            for unit in units_in(mask):
-                direct[unit].append(index)
+        after: list[list[int]] = [[] for _ in self.units]
+        waiting = [len(units) for units in self.before]
+        for index, units in enumerate(self.before):
+            for unit in units:
+                after[unit].append(index)
         ready = [i for i, count in enumerate(waiting) if not count]
         heapq.heapify(ready)
         while ready:
             index = heapq.heappop(ready)
             yield index
-            for later in direct[index]:
+            for later in after[index]:
                 waiting[later] -= 1
                 if not waiting[later]:
                     heapq.heappush(ready, later)

@@ -34,14 +34,14 @@ def merge(graph: Graph) -> Graph:
         if node.op in ("input", "constant"):
             new.copy(node)
             continue
-        operands = new.operands(node)
+        operands = alike = new.operands(node)
         if node.op in COMMUTATIVE:
-            operands = tuple(sorted(operands))
-        same = (node.op, operands, frozen(node.params))
-        if same in first:
-            new.place[node.id] = first[same]
-        else:
-            first[same] = new.copy(node)
+            alike = tuple(sorted(operands))
+        same = (node.op, alike, frozen(node.params) if node.params else None)
+        known = first.get(same)
+        if known is None:
+            known = first[same] = new.put(node, operands)
+        new.place[node.id] = known
     return new.finish()
 
 
@@ -52,5 +52,5 @@ def frozen(value: Any) -> Hashable:
             nodes = ((n.op, n.inputs, n.aval, n.results, frozen(n.params)) for n in value.nodes)
             return (tuple(nodes), value.inputs, value.outputs)
         case Mapping():
-            return tuple((name, frozen(item)) for name, item in sorted(value.items()))
+            return tuple([(name, frozen(value[name])) for name in sorted(value)])
     return key(value)

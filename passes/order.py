@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from graphjit.ir.dag import topological
 from graphjit.ir.graph import Graph, Node
@@ -45,15 +45,18 @@ def size(node: Node) -> int:
 
 def peak(graph: Graph, walk: Sequence[int], sizes: Sequence[int]) -> int:
     """The most bytes alive at once; inputs and outputs do not count, as no order changes them."""
-    kept = {*graph.inputs, *graph.outputs}
-    reads = stored_reads(graph)
+    reads, counted = stored_reads(graph), list(sizes)
+    for ident in (*graph.inputs, *graph.outputs):
+        counted[ident] = 0
     last = {operand: i for i in walk for operand in reads[i]}
     alive = most = 0
     for i in walk:
-        if i not in kept and i in last:
-            alive += sizes[i]
+        if i in last:
+            alive += counted[i]
             most = max(most, alive)
-        alive -= sum(sizes[x] for x in set(reads[i]) if last[x] == i and x not in kept)
+        for x in set(reads[i]):
+            if last[x] == i:
+                alive -= counted[x]
     return most
 
 
@@ -72,7 +75,10 @@ def needs(graph: Graph, sizes: Sequence[int]) -> list[int]:
     need: list[int] = []
     for node in graph.nodes:
         held = most = 0
-        for operand in sorted(set(node.inputs), key=lambda i: (sizes[i] - need[i], need[i])):
+        operands: Iterable[int] = node.inputs
+        if len(node.inputs) > 1:
+            operands = sorted(set(operands), key=lambda i: (sizes[i] - need[i], need[i]))
+        for operand in operands:
             most = max(most, held + need[operand])
             held += sizes[operand]
         need.append(max(most, held + sizes[node.id]))
@@ -92,8 +98,10 @@ def depth_first(graph: Graph, need: Sequence[int]) -> list[int]:
             elif ident not in seen:
                 seen.add(ident)
                 stack.append((ident, True))
-                operands = dict.fromkeys(graph.nodes[ident].inputs)
-                stack.extend((i, False) for i in sorted(operands, key=need.__getitem__))
+                operands = list(dict.fromkeys(graph.nodes[ident].inputs))
+                if len(operands) > 1:
+                    operands.sort(key=need.__getitem__)
+                stack += [(i, False) for i in operands if i not in seen]
     return walk
 
 
@@ -104,9 +112,9 @@ def hoisted(graph: Graph, walk: Sequence[int], sizes: Sequence[int]) -> dict[int
     keys: dict[int, Key] = {}
     for position, ident in enumerate(walk):
         operands = set(graph.nodes[ident].inputs)
-        freed = sum(sizes[i] for i in operands if last[i] == ident and i not in kept)
-        if operands and freed and freed >= sizes[ident]:
-            anchor, after, _ = max(keys[i] for i in operands)
+        freed = sum([sizes[i] for i in operands if last[i] == ident and i not in kept])
+        if freed and freed >= sizes[ident]:
+            anchor, after, _ = max([keys[i] for i in operands])
             keys[ident] = (anchor, after + 1, position)
         else:
             keys[ident] = (position, 0, position)

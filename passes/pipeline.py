@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 import time
@@ -14,20 +15,14 @@ from typing import Any, Protocol
 from graphjit.errors import GraphJITError
 from graphjit.flags import current
 from graphjit.ir.graph import Graph
-from graphjit.ir.text import show
-from graphjit.ir.verify import verify
-from graphjit.passes.adjoint import adjoint, pullback
-from graphjit.passes.batch import batch
-from graphjit.passes.compare import compare
 from graphjit.passes.fold import fold
 from graphjit.passes.fuse import fuse
 from graphjit.passes.inline import inline
+from graphjit.passes.journal import Record, note
 from graphjit.passes.merge import merge
 from graphjit.passes.order import order
 from graphjit.passes.prune import prune
-from graphjit.passes.recompute import recompute
 from graphjit.passes.simplify import simplify
-from graphjit.passes.tangent import tangent
 
 Pass = Callable[[Graph], Graph]
 
@@ -58,24 +53,27 @@ def inner(params: Mapping[str, Any]) -> dict[str, Any]:
     return done
 
 
-PASSES: dict[str, Callable[..., Graph]] = {
+class Passes(dict[str, Callable[..., Graph]]):
+    """The passes by name; those that few programs need are loaded when they are asked for."""
+
+    def __missing__(self, name: str) -> Callable[..., Graph]:
+        if name not in LATE:
+            raise KeyError(name)
+        module = importlib.import_module(f"graphjit.passes.{LATE[name]}")
+        found: Callable[..., Graph] = getattr(module, name)
+        self[name] = found
+        return found
+
+
+LATE = {
+    "recompute": "recompute", "adjoint": "adjoint", "pullback": "adjoint", "tangent": "tangent",
+    "batch": "batch",
+}  # fmt: skip
+PASSES = Passes({
     rewriting.__name__: rewriting
-    for rewriting in (
-        prune,
-        merge,
-        fold,
-        simplify,
-        order,
-        inline,
-        recompute,
-        nested,
-        adjoint,
-        pullback,
-        tangent,
-        batch,
-        fuse,
-    )
-}
+    for rewriting in (prune, merge, fold, simplify, order, inline, nested, fuse)
+})  # fmt: skip
+NAMES = (*PASSES, *LATE)
 NUMBERS = frozenset({"size", "budget"})  # options that are one number, not several
 # These make another function of the graph: their meaning before and after is not comparable.
 TRANSFORMS = frozenset({"adjoint", "pullback", "tangent", "batch"})
@@ -103,8 +101,8 @@ class Step:
         Raises:
             PipelineError: there is no pass of that name.
         """
-        if self.name not in PASSES:
-            hint = f"There is {', '.join(PASSES)}."
+        if self.name not in PASSES and self.name not in LATE:
+            hint = f"There is {', '.join(NAMES)}."
             raise PipelineError(f"there is no pass {self.name!r}", hint=hint)
         options = {n: ids[0] if n in NUMBERS and ids else ids for n, ids in self.options}
         return partial(PASSES[self.name], **options)
@@ -159,19 +157,6 @@ class Hook(Protocol):
         """Look at what a pass did."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What a pass cost and did; ``nodes`` before and after."""
-
-    step: str
-    seconds: float
-    nodes: tuple[int, int]
-
-    def __str__(self) -> str:
-        before, after = self.nodes
-        return f"{self.step}: {before} -> {after} nodes, {self.seconds * 1e3:.2f} ms"
-
-
 @dataclass(slots=True)
 class Between:
     """The hook that obeys the flags: it verifies, records, dumps, prints and compares."""
@@ -183,17 +168,22 @@ class Between:
         now = current()
         record = Record(str(step), seconds, (len(before), len(after)))
         self.records.append(record)
+        note(record)
         if now.debug >= 1:
             sys.stderr.write(f"graphjit: {record}\n")
         if now.debug >= 2:
-            sys.stderr.write(show(after))
+            sys.stderr.write(str(after))
         if now.dump:
             folder = Path(now.dump)
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{len(self.records):02}-{step.name}.txt").write_text(show(after))
+            (folder / f"{len(self.records):02}-{step.name}.txt").write_text(str(after))
         if now.verify:
+            from graphjit.ir.verify import verify  # 1 ms to import, and seldom wanted
+
             verify(after)
         if now.debug >= 4 and step.name not in TRANSFORMS:
+            from graphjit.passes.compare import compare
+
             compare(str(step), before, after)
 
 

@@ -16,4 +16,4 @@ def prune(graph: Graph) -> Graph:
     Before: ``%1 = sin(%0)``, ``%2 = cos(%0)``, output ``%1``; after: ``%1 = sin(%0)`` alone.
     """
     live = needed(graph, graph.outputs)
-    return rebuild(graph, (node for node in graph.nodes if node.id in live))
+    return rebuild(graph, [node for node in graph.nodes if node.id in live])

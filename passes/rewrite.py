@@ -8,18 +8,20 @@ that the sweep ends in a fixed point.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphjit.ir.aval import Aval
 from graphjit.ir.builder import Builder
+from graphjit.ir.dag import needed
 from graphjit.ir.graph import Graph, Node, Origin
 from graphjit.ir.primitive import TABLE
 
 Rule = Callable[..., "Term | None"]
 Rules = Mapping[str, tuple[Rule, ...]]
+REPEATED = frozenset({"constant", "broadcast"})
 
 
 class Rebuild:
@@ -39,14 +41,19 @@ class Rebuild:
 
     def operands(self, node: Node) -> tuple[int, ...]:
         """The new ids of a node's operands."""
-        return tuple([self.place[i] for i in node.inputs])
+        place = self.place
+        return tuple([place[i] for i in node.inputs])
 
     def copy(self, node: Node) -> int:
         """Copy a node unless it is there already, as inputs are."""
         if node.id not in self.place:
-            self.origin = node.origin
-            self.place[node.id] = self.builder.copy(node, self.operands(node))
+            self.place[node.id] = self.put(node, self.operands(node))
         return self.place[node.id]
+
+    def put(self, node: Node, operands: tuple[int, ...]) -> int:
+        """Add a node on operands of the new graph."""
+        self.origin = node.origin
+        return self.builder.copy(node, operands)
 
     def finish(self) -> Graph:
         """The new graph, with the outputs of the old one."""
@@ -63,13 +70,10 @@ def rebuild(graph: Graph, nodes: Iterable[Node]) -> Graph:
 
 def reached(graph: Graph) -> Graph:
     """The graph without what its rewriting left behind: prune, in one backward sweep."""
-    live = set(graph.outputs)
-    for node in reversed(graph.nodes):
-        if node.id in live:
-            live.update(node.inputs)
+    live = needed(graph, graph.outputs)
     if len(live) == len(graph.nodes):
         return graph
-    return rebuild(graph, (node for node in graph.nodes if node.id in live))
+    return rebuild(graph, [node for node in graph.nodes if node.id in live])
 
 
 class Term:
@@ -203,20 +207,15 @@ class Rewriter(Rebuild):
         graph: The graph to rewrite.
         rules: For an operation's name the rules to try in turn, each called as
             ``rule(site, *operands)`` and returning the term to use instead or ``None``. Under
-            ``"map"`` those for every map and under ``"*"`` those for every operation.
+            ``"repeated"`` those for every operation on nothing but constants and broadcasts,
+            tried after its own.
     """
 
     def __init__(self, graph: Graph, rules: Rules) -> None:
         super().__init__(graph)
         self.nodes = self.builder.nodes
-        self.rules = {
-            name: (
-                *rules.get(name, ()),
-                *(rules.get("map", ()) if row.kind == "map" else ()),
-                *rules.get("*", ()),
-            )
-            for name, row in TABLE.items()
-        }
+        self.rules = rules
+        self.repeated = rules.get("repeated", ())
 
     def constant(self, value: Any, dtype: Any = None) -> Term:
         """A constant as a term."""
@@ -228,22 +227,24 @@ class Rewriter(Rebuild):
         if row.kind == "map" and any(t.shape != operands[0].shape for t in operands):
             shape = np.broadcast_shapes(*(t.shape for t in operands))
             operands = tuple(self.make("broadcast", t, shape=shape) for t in operands)
-        aval = row.aval(*(t.aval for t in operands), **params)
-        found = self.match(op, operands, aval, params)
+        aval = row.aval(*[t.aval for t in operands], **params)
+        rules = self.applicable(op, [t.node for t in operands])
+        found = self.match(rules, Site(self, op, aval, params), operands) if rules else None
         if found is not None:
             return found
         if op == "constant":
             return self.constant(params["value"])
-        return Term(self, self.builder.emit(op, *(t.id for t in operands), **params))
+        return Term(self, self.builder.add(op, tuple([t.id for t in operands]), aval, params))
 
-    def match(
-        self, op: str, operands: tuple[Term, ...], aval: Aval, params: Mapping[str, Any]
-    ) -> Term | None:
+    def applicable(self, op: str, operands: Sequence[Node]) -> tuple[Rule, ...]:
+        """The rules to try for an operation on these nodes."""
+        rules = self.rules.get(op, ())
+        if operands and REPEATED.issuperset([node.op for node in operands]):
+            return rules + self.repeated
+        return rules
+
+    def match(self, rules: tuple[Rule, ...], site: Site, operands: Sequence[Term]) -> Term | None:
         """What the first rule that fits makes of an operation."""
-        rules = self.rules[op]
-        if not rules:
-            return None
-        site = Site(self, op, aval, params)
         for rule in rules:
             found = rule(site, *operands)
             if found is not None:
@@ -252,13 +253,13 @@ class Rewriter(Rebuild):
 
     def visit(self, node: Node) -> None:
         """Rewrite one node of the old graph."""
-        self.origin = node.origin
-        operands = tuple([Term(self, self.place[i]) for i in node.inputs])
-        found = self.match(node.op, operands, node.aval, node.params)
-        if found is None:
-            self.copy(node)
-        else:
-            self.place[node.id] = found.id
+        self.origin, found = node.origin, None
+        operands = self.operands(node)
+        rules = self.applicable(node.op, [self.nodes[i] for i in operands])
+        if rules:
+            site = Site(self, node.op, node.aval, node.params)
+            found = self.match(rules, site, [Term(self, i) for i in operands])
+        self.place[node.id] = self.put(node, operands) if found is None else found.id
 
 
 def rewrite(graph: Graph, rules: Rules) -> Graph:

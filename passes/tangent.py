@@ -15,9 +15,11 @@ from graphjit.ir.graph import Graph, Node
 from graphjit.ir.primitive import TABLE, Primitive
 from graphjit.ir.symbol import Symbol
 from graphjit.ir.table.contract import aligned, paired, terms
-from graphjit.passes.adjoint import times, weakens
-from graphjit.passes.control import FORWARD, Both, Dual
+from graphjit.passes.adjoint import weakens
+from graphjit.passes.control import Both, Dual
+from graphjit.passes.control_forward import FORWARD
 from graphjit.passes.custom import CUSTOM_FORWARD
+from graphjit.passes.products import times
 
 
 def tangent(graph: Graph, wrt: Sequence[int], *, strong: bool = False) -> Graph:

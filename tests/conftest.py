@@ -1,8 +1,12 @@
 """Fixtures that several files of tests share."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
+
+# Tests neither rest on the user's cache nor fill it; those of the cache turn it on elsewhere.
+os.environ["GRAPHJIT_CACHE"] = "off"  # before the flags are read, also by processes of tests
 
 from graphjit.flags import override
 

@@ -27,6 +27,7 @@ TAKES = {
     "right_shift": ((-3, 3), (0, 3)),
 }
 MAPS = sorted(name for name, row in TABLE.items() if row.kind == "map" and row.ufunc is not None)
+SPECIAL_MAPS = ("where", "cast", "strong_multiply", "wrap_index", "polygamma")
 
 
 def random_graph(seed: int, size: int, *, smooth: bool = False) -> Graph:
@@ -91,7 +92,7 @@ class _Grower(Pool):
         return floats and (ident in self.exact or not exact)
 
     def map(self) -> None:
-        row = TABLE[str(self.rng.choice([*MAPS, "where", "cast", "strong_multiply", "wrap_index"]))]
+        row = TABLE[str(self.rng.choice([*MAPS, *SPECIAL_MAPS]))]
         if row.ufunc is None:
             self.special_map(row.name)
             return
@@ -123,6 +124,9 @@ class _Grower(Pool):
             self.emit("cast", first, dtype=F32 if dtype == F64 else F64)
         elif name == "strong_multiply" and dtype.kind == "f":
             self.emit(name, self.small(first), self.small(self.cast(second, dtype)))
+        elif name == "polygamma" and dtype.kind == "f":
+            whole = self.within(first, TABLE[name].domain)
+            self.emit(name, whole, order=int(self.rng.integers(1, 4)))
         elif name == "wrap_index" and dtype.kind == "i":
             self.emit(name, self.within(first, (-3, 2)), size=3)
         elif name == "where":

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
 from graphjit.codegen.build import Program, build
 from graphjit.flags import override
@@ -14,10 +15,22 @@ from graphjit.ir import Graph
 Array = np.ndarray[Any, Any]
 
 
-def built(graph: Graph, *, jit: bool = False, name: str = "f") -> Program:
-    """The program of a graph, as plain Python unless asked otherwise."""
-    with override(jit=jit):
+# The ways to run a program: its text as Python or through Numba, or its loops through LLVM.
+Way = bool | str
+WAYS = pytest.mark.parametrize("jit", [False, "numba", "llvm"], ids=["python", "numba", "llvm"])
+
+COMPILED = pytest.mark.parametrize("jit", ["numba", "llvm"])
+
+
+def built(graph: Graph, *, jit: Way = False, name: str = "f") -> Program:
+    """The program of a graph, as plain Python unless asked otherwise; True is the usual way."""
+    with override(**way(jit)):
         return build(graph, name)
+
+
+def way(jit: Way) -> dict[str, Any]:
+    """The flags that a way to run needs."""
+    return {"jit": bool(jit), "renderer": jit if isinstance(jit, str) else "llvm"}
 
 
 def conforming(values: Sequence[Any]) -> list[Any]:
@@ -26,7 +39,7 @@ def conforming(values: Sequence[Any]) -> list[Any]:
     return [a if a.ndim else a[()] for a in arrays]
 
 
-def ran(graph: Graph, values: Sequence[Any], *, jit: bool = False) -> list[Any]:
+def ran(graph: Graph, values: Sequence[Any], *, jit: Way = False) -> list[Any]:
     """The outputs of the graph's program."""
     return list(built(graph, jit=jit)(*conforming(values)))
 

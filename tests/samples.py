@@ -21,6 +21,7 @@ MIXED |= dict.fromkeys(BITS, ("i", "i")) | dict.fromkeys(LOGIC, ("?", "?"))
 MAP_PARAMS: dict[str, dict[str, Any]] = {
     "cast": {"dtype": np.dtype(np.float64)},
     "wrap_index": {"size": 3},
+    "polygamma": {"order": 1},
 }
 LAST, BOTH = {"axes": (-1,)}, {"axes": (0, 1)}
 

@@ -16,7 +16,7 @@ import graphjit
 from graphjit import certify
 from graphjit.certificate import Certificate
 from graphjit.certificate.numbers import Complex, NoContinuationError, Precise, run
-from graphjit.errors import GradientError
+from graphjit.errors import DTypeError, GradientError
 from graphjit.flags import override
 from graphjit.ir import TABLE, evaluate
 from graphjit.passes.adjoint import adjoint
@@ -235,3 +235,10 @@ def test_the_complex_step_agrees_with_the_rule_of_the_row(sample: Sample) -> Non
             values[place].flat[-1] += 1e-60j
             (result,) = run(graph, values, Complex())
             np.testing.assert_allclose(np.imag(result) / 1e-60, gradient.flat[-1], rtol=1e-12)
+
+
+def test_there_is_nothing_to_certify() -> None:
+    with pytest.raises(DTypeError, match=r"nothing to differentiate(.|\n)*arguments: ndarray, int"):
+        certify(lambda x, n: x * n, (np.arange(3), 2))
+    with pytest.raises(DTypeError, match="returns no floats to differentiate, but bool"):
+        certify(lambda x: x > 0, (np.ones(3),))

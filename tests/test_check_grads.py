@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from graphjit import check_grads, jit
-from graphjit.errors import GradientError, GraphJITError
+from graphjit.errors import DTypeError, GradientError, GraphJITError
 from graphjit.ir.primitive import TABLE
 
 X = np.random.default_rng(3).normal(size=(3, 4))
@@ -124,3 +124,25 @@ def test_options() -> None:
         check_grads(np.sum, X, order=0)
     with pytest.raises(ValueError, match="modes must be among"):
         check_grads(np.sum, X, modes=("backward",))
+
+
+def test_what_cannot_be_checked_is_named() -> None:
+    with pytest.raises(DTypeError, match="integer argument x cannot be differentiated"):
+        check_grads(rows, (np.arange(6).reshape(2, 3), 2.0))
+    with pytest.raises(
+        DTypeError, match=r"returns no floats(.|\n)*but bool(.|\n)*test_check_grads"
+    ):
+        check_grads(lambda x: x > 0, np.ones(3))
+
+
+def rows(x: Any, scale: Any) -> Any:
+    return np.sin(x) * scale
+
+
+@pytest.mark.parametrize("modes", ["rev", "fwd", ("fwd", "rev")])
+def test_modes_have_short_names(monkeypatch: pytest.MonkeyPatch, modes: Any) -> None:
+    check_grads(rows, (np.ones((2, 3)), 2.0), argnums=(0, 1), order=2, modes=modes)
+    row = dataclasses.replace(TABLE["sin"], partials=lambda y, x: (1.1 * np.cos(x),))
+    monkeypatch.setitem(TABLE, "sin", row)
+    with pytest.raises(GradientError, match=r"disagrees(.|\n)*x\["):
+        check_grads(lambda x, s: rows(2 * x, s), (np.ones((2, 3)), 2.0), modes=modes)

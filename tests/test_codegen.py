@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graphjit.codegen import runtime_numba
+from graphjit.codegen import objects
 from graphjit.errors import CompileError, IndexRangeError
 from graphjit.ir import Aval, Builder, Graph, Origin, Symbol, aval_of, evaluate
 from graphjit.passes.adjoint import adjoint
 from graphjit.passes.compare import agree, outcome, room
 from random_graphs import random_arguments, random_graph
-from running import Array, built, conforming, ran
+from running import COMPILED, WAYS, Way, built, conforming, ran
 from zoo import ZOO, Animal, trace
 
 animals = pytest.mark.parametrize("animal", ZOO, ids=lambda animal: animal.name)
-BOTH = pytest.mark.parametrize("jit", [False, True], ids=["python", "numba"])
 EXACT, SINGLE = 1e-11, 2e-5
 VECTOR = aval_of(np.zeros(4))
 
@@ -65,10 +64,14 @@ QUICK = [animal for animal in ZOO if animal.name not in {"recurrent", "einsums"}
 
 @pytest.mark.parametrize(
     ("animal", "jit"),
-    [*((animal, False) for animal in ZOO), *((animal, True) for animal in QUICK)],
-    ids=lambda x: x.name if isinstance(x, Animal) else ("python", "numba")[x],
+    [
+        *((animal, False) for animal in ZOO),
+        *((animal, "llvm") for animal in ZOO),
+        *((animal, "numba") for animal in QUICK),
+    ],
+    ids=lambda x: x.name if isinstance(x, Animal) else x or "python",
 )
-def test_the_program_of_a_gradient_is_the_gradient(animal: Animal, jit: bool) -> None:
+def test_the_program_of_a_gradient_is_the_gradient(animal: Animal, jit: Way) -> None:
     graph, values = differentiated(animal)
     found = ran(graph, values, jit=jit)
     assert_same(evaluate(graph, *values), found, animal.name, precision(graph))
@@ -80,7 +83,7 @@ def test_the_program_of_a_gradient_is_the_gradient(animal: Animal, jit: bool) ->
 
 
 @pytest.mark.parametrize("block", range(20))
-def test_random_graphs_as_python(block: int) -> None:
+def test_random_graphs(block: int) -> None:
     for seed in range(12 * block, 12 * block + 12):
         graph = random_graph(seed, 10 + seed % 50)
         check_random(graph, random_arguments(graph, seed), seed)
@@ -89,12 +92,13 @@ def test_random_graphs_as_python(block: int) -> None:
 def check_random(graph: Graph, values: list[Any], seed: int) -> None:
     expected = outcome(graph, values)
     assert not isinstance(expected, str), (seed, expected)
-    for old, new in zip(expected, ran(graph, values), strict=True):
-        assert agree(old, np.asarray(new), room(graph)), (seed, old, new)
+    for jit in (False, "llvm"):
+        for old, new in zip(expected, ran(graph, values, jit=jit), strict=True):
+            assert agree(old, np.asarray(new), room(graph)), (seed, jit, old, new)
 
 
 @pytest.mark.parametrize("block", range(10))
-def test_gradients_of_random_graphs_as_python(block: int) -> None:
+def test_gradients_of_random_graphs(block: int) -> None:
     for seed in range(1000 + 4 * block, 1004 + 4 * block):
         graph = random_graph(seed, 30, smooth=True)
         wrt = [i for i, ident in enumerate(graph.inputs) if graph.nodes[ident].aval.inexact]
@@ -102,13 +106,13 @@ def test_gradients_of_random_graphs_as_python(block: int) -> None:
 
 
 @pytest.mark.parametrize("block", range(3))
-def test_random_graphs_compiled(block: int) -> None:
+def test_random_graphs_through_numba(block: int) -> None:
     parts = []
     for seed in range(2000 + 6 * block, 2006 + 6 * block):
         graph = random_graph(seed, 25)
         parts.append((graph, random_arguments(graph, seed)))
     graph, values = joined(parts)
-    for old, new in zip(evaluate(graph, *values), ran(graph, values, jit=True), strict=True):
+    for old, new in zip(evaluate(graph, *values), ran(graph, values, jit="numba"), strict=True):
         assert agree(old, np.asarray(new), room(graph)), block
 
 
@@ -126,8 +130,8 @@ def picking(size: int) -> Graph:
     return adjoint(builder.graph([total]), [0])
 
 
-@BOTH
-def test_an_index_out_of_range_is_an_error_with_the_users_line(jit: bool) -> None:
+@WAYS
+def test_an_index_out_of_range_is_an_error_with_the_users_line(jit: Way) -> None:
     program, table = built(picking(5), jit=jit), np.arange(10.0).reshape(5, 2)
     good = np.array([0, -5, 4])
     before = program(table, good)
@@ -141,8 +145,8 @@ def test_an_index_out_of_range_is_an_error_with_the_users_line(jit: bool) -> Non
         np.testing.assert_array_equal(old, new)
 
 
-@BOTH
-def test_an_empty_table_has_no_valid_index(jit: bool) -> None:
+@WAYS
+def test_an_empty_table_has_no_valid_index(jit: Way) -> None:
     with pytest.raises(IndexRangeError, match="axis of size 0") as caught:
         built(picking(0), jit=jit)(np.zeros((0, 2)), np.array([0, 0, 0]))
     assert "lookup.py:17" in str(caught.value)
@@ -158,8 +162,8 @@ def graph_of(function: Callable[..., Any], *args: Any) -> tuple[Graph, list[Any]
     return builder.graph([y.id for y in function(*symbols)]), list(args)
 
 
-@BOTH
-def test_outputs_are_fresh_and_share_nothing(jit: bool) -> None:
+@WAYS
+def test_outputs_are_fresh_and_share_nothing(jit: Way) -> None:
     x = np.arange(6.0).reshape(2, 3)
     graph, values = graph_of(
         lambda a: (
@@ -190,8 +194,8 @@ def test_outputs_are_fresh_and_share_nothing(jit: bool) -> None:
     assert_same(evaluate(graph, *values), program(*values), "third")
 
 
-@BOTH
-def test_inputs_and_constants_are_never_written(jit: bool) -> None:
+@WAYS
+def test_inputs_and_constants_are_never_written(jit: Way) -> None:
     graph, values = joined(
         [differentiated(a) for a in ZOO if a.name in {"softmax_cross_entropy", "layouts"}]
     )
@@ -206,8 +210,8 @@ def test_inputs_and_constants_are_never_written(jit: bool) -> None:
     assert_same(first, program(*args), "again")
 
 
-@BOTH
-def test_scalars_of_every_dtype_go_in_and_come_out(jit: bool) -> None:
+@WAYS
+def test_scalars_of_every_dtype_go_in_and_come_out(jit: Way) -> None:
     dtypes = [
         np.dtype(c) for c in ("f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?")
     ]
@@ -223,8 +227,8 @@ def test_scalars_of_every_dtype_go_in_and_come_out(jit: bool) -> None:
     assert type(program(2.5, *values[1:])[0]) is np.float64
 
 
-@BOTH
-def test_truth_values_are_bytes_of_zero_and_one(jit: bool) -> None:
+@WAYS
+def test_truth_values_are_bytes_of_zero_and_one(jit: Way) -> None:
     x = np.array([0.0, 1.0, np.nan, -2.0])
 
     def function(a: Any) -> Any:
@@ -239,8 +243,8 @@ def test_truth_values_are_bytes_of_zero_and_one(jit: bool) -> None:
         np.testing.assert_array_equal(new, old)
 
 
-@BOTH
-def test_empty_arrays_go_through(jit: bool) -> None:
+@WAYS
+def test_empty_arrays_go_through(jit: Way) -> None:
     x, y = np.zeros((0, 3)), np.zeros((3, 0))
 
     def function(a: Any, b: Any) -> Any:
@@ -251,8 +255,8 @@ def test_empty_arrays_go_through(jit: bool) -> None:
     assert_same(evaluate(graph, *values), ran(graph, values, jit=jit), "empty")
 
 
-@BOTH
-def test_a_program_may_have_no_inputs_and_outputs_may_be_constants(jit: bool) -> None:
+@WAYS
+def test_a_program_may_have_no_inputs_and_outputs_may_be_constants(jit: Way) -> None:
     builder = Builder()
     value = builder.constant(np.arange(6.0).reshape(2, 3))
     outputs = [value, builder.emit("transpose", value, axes=(1, 0)), builder.constant(True),
@@ -295,22 +299,24 @@ def test_a_long_chain_is_split_and_stays_right() -> None:
     np.testing.assert_allclose(program(*args)[0], evaluate(graph, *args)[0], rtol=1e-11)
 
 
-def test_a_program_of_two_thousand_nodes_compiles() -> None:
+@COMPILED
+def test_a_program_of_two_thousand_nodes_compiles(jit: Way) -> None:
     builder = Builder()
     y = builder.input(VECTOR)
     for step in range(2000):
         y = builder.emit("sin" if step % 10 == 9 else "negative", y)
     graph, args = builder.graph([y]), [np.linspace(0.5, 1.5, 4)]
-    found = ran(graph, args, jit=True)
+    found = ran(graph, args, jit=jit)
     np.testing.assert_allclose(found[0], evaluate(graph, *args)[0], rtol=1e-11)
 
 
 # -- threads, and the other way to pass arguments --------------------------------------------------
 
 
-def test_threads_may_call_one_program_at_once() -> None:
+@COMPILED
+def test_threads_may_call_one_program_at_once(jit: Way) -> None:
     graph, values = differentiated(next(a for a in ZOO if a.name == "relu_classifier"))
-    program = built(graph, jit=True)
+    program = built(graph, jit=jit)
     rng = np.random.default_rng(0)
     calls = [
         [rng.normal(size=v.shape) if v.dtype.kind == "f" else v for v in values] for _ in range(8)
@@ -336,13 +342,16 @@ def test_threads_may_call_one_program_at_once() -> None:
     assert not wrong
 
 
-def test_arguments_can_go_through_a_table_of_pointers(monkeypatch: pytest.MonkeyPatch) -> None:
+@COMPILED
+def test_arguments_can_go_through_a_table_of_pointers(
+    monkeypatch: pytest.MonkeyPatch, jit: Way
+) -> None:
     """For a Python or NumPy whose objects lie otherwise in memory."""
-    monkeypatch.setattr(runtime_numba, "direct", lambda: False)
+    monkeypatch.setattr(objects, "direct", lambda: False)
     graph, values = joined(
         [differentiated(a) for a in ZOO if a.name in {"quiz", "float32_net", "embedding"}]
     )
-    program = built(graph, jit=True)
+    program = built(graph, jit=jit)
     found = program(*conforming(values))
     assert_same(evaluate(graph, *values), found, "table", precision(graph))
     bad = [v - 100 if v.dtype.kind == "i" else v for v in map(np.asarray, values)]
@@ -361,11 +370,12 @@ def test_a_text_that_does_not_compile_is_an_error_of_this_library(
 
     monkeypatch.setattr(module, "render", broken)
     with pytest.raises(CompileError, match="could not be compiled") as caught:
-        built(graph_of(lambda x: (np.sin(x),), np.ones(3))[0], jit=True, name="model")
+        built(graph_of(lambda x: (np.sin(x),), np.ones(3))[0], jit="numba", name="model")
     assert "model" in str(caught.value)
 
 
-def test_the_two_ways_to_run_a_program_agree_to_rounding() -> None:
+def test_the_ways_to_run_a_program_agree_to_rounding() -> None:
     graph, values = trace(lambda x: np.sum(np.exp(x) / (1 + x**2)), (np.linspace(-1, 1, 9),))
-    results: list[Array] = [ran(graph, values, jit=jit)[0] for jit in (False, True)]
-    np.testing.assert_allclose(results[0], results[1], rtol=1e-15)
+    python, numba, llvm = (ran(graph, values, jit=jit)[0] for jit in (False, "numba", "llvm"))
+    np.testing.assert_allclose(numba, python, rtol=1e-15)
+    np.testing.assert_allclose(llvm, python, rtol=1e-15)

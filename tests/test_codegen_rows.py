@@ -14,18 +14,19 @@ import pytest
 
 from graphjit.errors import IndexRangeError
 from graphjit.ir import TABLE, Aval, Builder, Graph, Primitive, aval_of, evaluate
-from running import Array, assert_near, built, conforming, ran
+from running import COMPILED, WAYS, Array, Way, assert_near, built, conforming, ran
 from samples import FLOATS, SAMPLES, SHAPES, Sample
 
 DTYPES = [np.dtype(c) for c in ("f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?")]
 MAPS = [row for row in TABLE.values() if row.kind == "map"]
 NEITHER = {"input", "item"}  # have a value from elsewhere; a call has that of its body
-BOTH = pytest.mark.parametrize("jit", [False, True], ids=["python", "numba"])
 BY_DTYPE = pytest.mark.parametrize("dtype", DTYPES, ids=str)
-# In ULPs. SciPy's erfc is 1 - erf below 1, and loses the last digits there.
-LOOSE = {"erf": 4, "erfc": 16, "power": 4}
+# In ULPs. SciPy's erfc is 1 - erf below 1, and loses the last digits there; so does its gammaln
+# below 13; and where digamma is reflected, both differ from the exact value.
+LOOSE = {"erf": 4, "erfc": 16, "power": 4, "gammaln": 16, "digamma": 64, "polygamma": 16}
 # The larger operand plus a logarithm may cancel: these are right to the ULPs of that operand.
-CANCELS = {"logaddexp", "logaddexp2"}
+# SciPy's gammaln is so around its zeros at 1 and 2.
+CANCELS = {"logaddexp", "logaddexp2", "gammaln"}
 # Of two zeros either may be the larger: NumPy's own answer depends on the vector instructions.
 EITHER_ZERO = {"maximum", "minimum", "fmax", "fmin"}
 PARTIAL = {"power", "reciprocal"}  # not defined for every pair of whole numbers
@@ -87,7 +88,7 @@ def graph_of(ops: list[tuple[str, dict[str, Any]]], operands: tuple[Array, ...])
 
 
 def compared(
-    ops: list[tuple[str, dict[str, Any]]], operands: tuple[Array, ...], *, jit: bool
+    ops: list[tuple[str, dict[str, Any]]], operands: tuple[Array, ...], *, jit: Way
 ) -> None:
     """Demand of the operations' program what ``evaluate`` gives."""
     graph = graph_of(ops, operands)
@@ -96,15 +97,23 @@ def compared(
         expected, found = np.asarray(old), np.asarray(new)
         if op in EITHER_ZERO:
             expected, found = expected + expected.dtype.type(0), found + found.dtype.type(0)
+        if op == "gammaln":  # SciPy's is infinite already where the number is subnormal
+            small = subnormal(operands[0])
+            expected = np.where(small, -np.log(abs(np.where(small, operands[0], 1))), expected)
         if op in CANCELS:
             expected = np.where(to_the_ulps_of(operands, expected, found), found, expected)
         assert_near(expected, found, LOOSE.get(op, 2), f"{op} {expected.dtype}")
 
 
+def subnormal(x: Array) -> Array:
+    """Where a number is not 0 and has lost digits."""
+    return np.asarray((x != 0) & (abs(x) < np.finfo(x.dtype).tiny))
+
+
 def to_the_ulps_of(operands: tuple[Array, ...], expected: Array, found: Array) -> Array:
     """Where two results differ by at most 2 ULPs of the largest finite operand."""
     with np.errstate(all="ignore"):
-        room = 2 * np.spacing(np.maximum(*map(abs, operands)))
+        room = 2 * np.spacing(np.max(np.abs(operands), axis=0))
         near: Array = abs(expected - found) <= room
     return near
 
@@ -119,10 +128,10 @@ def test_every_row_is_run_here() -> None:
     assert {sample.op for sample in SAMPLES} == rows - NEITHER
 
 
-@BOTH
+@WAYS
 @BY_DTYPE
 @pytest.mark.parametrize("count", [1, 2])
-def test_maps_at_special_numbers(dtype: Any, count: int, jit: bool) -> None:
+def test_maps_at_special_numbers(dtype: Any, count: int, jit: Way) -> None:
     rows = [(row, operands_for(row, dtype)) for row in MAPS]
     ours = [(row, args) for row, args in rows if args is not None and len(args) == count]
     if not jit:
@@ -130,15 +139,15 @@ def test_maps_at_special_numbers(dtype: Any, count: int, jit: bool) -> None:
             compared([(row.name, {})], args, jit=False)
         return
     shared = [row for row, args in ours if row.name not in PARTIAL]
-    compared([(row.name, {}) for row in shared], crossed(points(dtype), count), jit=True)
+    compared([(row.name, {}) for row in shared], crossed(points(dtype), count), jit=jit)
     for row, args in ours:
         if row not in shared:
-            compared([(row.name, {})], args, jit=True)
+            compared([(row.name, {})], args, jit=jit)
 
 
-@BOTH
+@WAYS
 @pytest.mark.parametrize("dtype", [d for d in DTYPES if d.kind != "f"], ids=str)
-def test_whole_numbers_stay_whole_for_what_reads_them(dtype: Any, jit: bool) -> None:
+def test_whole_numbers_stay_whole_for_what_reads_them(dtype: Any, jit: Way) -> None:
     """A result that was a float in between would show in the bits, or not compile."""
     for count in (1, 2):
         builder, args = Builder(), crossed(points(dtype)[-9:], count)
@@ -151,18 +160,18 @@ def test_whole_numbers_stay_whole_for_what_reads_them(dtype: Any, jit: bool) -> 
             assert_near(old, new, 0)
 
 
-@BOTH
+@WAYS
 @BY_DTYPE
-def test_casts_to_every_dtype(dtype: Any, jit: bool) -> None:
+def test_casts_to_every_dtype(dtype: Any, jit: Way) -> None:
     x = points(dtype)
     with np.errstate(all="ignore"):
         fits = [d for d in DTYPES if d.kind == "f" or dtype.kind != "f"]
     compared([("cast", {"dtype": d}) for d in fits], (x,), jit=jit)
 
 
-@BOTH
+@WAYS
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-def test_floats_are_cut_to_whole_numbers(dtype: Any, jit: bool) -> None:
+def test_floats_are_cut_to_whole_numbers(dtype: Any, jit: Way) -> None:
     x = np.array([0.0, -0.0, 1.9, -1.9, 100.5, 0.5, -0.5, 3.0], dtype)
     integers = [d for d in DTYPES if d.kind == "i"]
     compared([("cast", {"dtype": d}) for d in (*integers, np.dtype(bool))], (x,), jit=jit)
@@ -170,23 +179,25 @@ def test_floats_are_cut_to_whole_numbers(dtype: Any, jit: bool) -> None:
     compared([("cast", {"dtype": d}) for d in DTYPES if d.kind == "u"], (positive,), jit=jit)
 
 
-@BOTH
+@WAYS
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-def test_what_no_integer_can_hold_is_cut_as_numpy_cuts_it(dtype: Any, jit: bool) -> None:
+def test_what_no_integer_can_hold_is_cut_as_numpy_cuts_it(dtype: Any, jit: Way) -> None:
     x = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30], dtype)
     compared([("cast", {"dtype": np.dtype(c)}) for c in ("i8", "i4", "?")], (x,), jit=jit)
 
 
-@BOTH
-def test_where_takes_any_dtype_and_any_bits(jit: bool) -> None:
+@WAYS
+def test_where_takes_any_dtype_and_any_bits(jit: Way) -> None:
     condition = np.array([True, False] * 3)
     for dtype in DTYPES:
         x = np.resize(points(dtype)[::-1], 6)
-        compared([("where", {})], (condition, x, x[::-1].copy()), jit=jit and dtype.kind == "f")
+        compared(
+            [("where", {})], (condition, x, x[::-1].copy()), jit=jit if dtype.kind == "f" else False
+        )
 
 
-@BOTH
-def test_indices_are_wrapped_and_checked(jit: bool) -> None:
+@WAYS
+def test_indices_are_wrapped_and_checked(jit: Way) -> None:
     good, bad = np.array([0, 1, 2, -1, -3, 0]), np.array([0, 3, 0, 0, 0, 0])
     graph = graph_of([("wrap_index", {"size": 3})], (good,))
     program = built(graph, jit=jit)
@@ -220,7 +231,8 @@ def close(expected: Any, found: Any, what: object) -> None:
         np.testing.assert_allclose(new, old, rtol=rtol, atol=rtol, err_msg=str(what))
 
 
-def test_every_sample_that_moves_elements_compiled() -> None:
+@COMPILED
+def test_every_sample_that_moves_elements_compiled(jit: Way) -> None:
     """One program of them all: shapes, empty ones too, side by side."""
     samples = [s for s in SAMPLES if s.row.kind in {"layout", "index", "contract", "source"}]
     builder, outputs = Builder(), []
@@ -231,7 +243,7 @@ def test_every_sample_that_moves_elements_compiled() -> None:
         outputs.append(builder.emit(sample.op, *inputs, **sample.params))
         values += operands
     graph = builder.graph(outputs)
-    results = zip(evaluate(graph, *values), ran(graph, values, jit=True), samples, strict=True)
+    results = zip(evaluate(graph, *values), ran(graph, values, jit=jit), samples, strict=True)
     for expected, found, sample in results:
         close([expected], [found], sample)
 
@@ -294,9 +306,10 @@ def test_maps_of_views(row: Primitive) -> None:
         assert_near(expected, found, LOOSE.get(row.name, 2), row.name)
 
 
-def test_views_of_views_compiled() -> None:
+@COMPILED
+def test_views_of_views_compiled(jit: Way) -> None:
     graph, values = viewed("arctan2", list(itertools.product(VIEWS, VIEWS)), np.dtype(float))
-    for expected, found in zip(evaluate(graph, *values), ran(graph, values, jit=True), strict=True):
+    for expected, found in zip(evaluate(graph, *values), ran(graph, values, jit=jit), strict=True):
         assert_near(expected, found, 2)
 
 
@@ -317,9 +330,9 @@ def numbers(dtype: Any, shape: tuple[int, ...]) -> Array:
                       rng.integers(0, 4 if dtype.kind != "b" else 2, shape), dtype)  # fmt: skip
 
 
-@BOTH
+@WAYS
 @pytest.mark.parametrize("dtype", [np.dtype(c) for c in ("f8", "f4", "i8", "u1", "?")], ids=str)
-def test_reductions_over_every_combination_of_axes(dtype: Any, jit: bool) -> None:
+def test_reductions_over_every_combination_of_axes(dtype: Any, jit: Way) -> None:
     x = numbers(dtype, (2, 3, 4))
     ops = reductions(dtype)
     graph = graph_of(ops, (x,))
@@ -336,9 +349,9 @@ def test_reductions_of_thin_and_empty_arrays(shape: tuple[int, ...]) -> None:
             close(evaluate(graph, x), ran(graph, (x,)), (op, params))
 
 
-@BOTH
+@WAYS
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-def test_reductions_of_special_numbers(dtype: Any, jit: bool) -> None:
+def test_reductions_of_special_numbers(dtype: Any, jit: Way) -> None:
     rows = [[1, np.nan, 2], [np.inf, 1, -np.inf], [np.inf, 2, 3], [-np.inf, 0, 1], [0, -0.0, 0]]
     x = np.array([*rows, [np.nan, np.inf, -np.inf], [-np.inf] * 3, [np.inf] * 3], dtype)
     names = [*REDUCTIONS, "argmax", "argmin"]
@@ -346,16 +359,16 @@ def test_reductions_of_special_numbers(dtype: Any, jit: bool) -> None:
     compared([(name, {"axes": (0,)}) for name in names], (x,), jit=jit)
 
 
-@BOTH
-def test_the_first_of_equal_extremes_is_located(jit: bool) -> None:
+@WAYS
+def test_the_first_of_equal_extremes_is_located(jit: Way) -> None:
     x = np.array([[2, 5, 5, 1, 1], [0, 0, 0, 0, 0], [5, 4, 3, 4, 5]])
     for dtype in ("f8", "i4", "?"):
         ops = [(op, {"axes": (a,)}) for op in ("argmax", "argmin") for a in (0, 1)]
         compared(ops, (x.astype(dtype),), jit=jit)
 
 
-@BOTH
-def test_scans_along_every_axis_and_dtype(jit: bool) -> None:
+@WAYS
+def test_scans_along_every_axis_and_dtype(jit: Way) -> None:
     for dtype in ("f8", "i8") if jit else ("f8", "f4", "i8"):
         x = numbers(np.dtype(dtype), (3, 4, 2))
         params = [{"axis": a, "reverse": r} for a in range(3) for r in (False, True)]
@@ -407,20 +420,21 @@ def test_products_of_arrays_and_of_views(spec: str, scale: int, dtype: Any) -> N
         np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol)
 
 
+@COMPILED
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-def test_products_compiled(dtype: Any) -> None:
+def test_products_compiled(dtype: Any, jit: Way) -> None:
     for spec in ("ij,jk->ik", "ji,kj->ik", "ij,j->i", "ij,ij->", "bij,bkj->kbi"):
         graph, values = contraction(spec, 5, dtype)
         rtol = 1e-12 if dtype == np.float64 else 1e-4
         for expected, found in zip(
-            evaluate(graph, *values), ran(graph, values, jit=True), strict=True
+            evaluate(graph, *values), ran(graph, values, jit=jit), strict=True
         ):
             np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol)
 
 
-@BOTH
+@WAYS
 @pytest.mark.parametrize("dtype", ["i8", "i4", "f4"])
-def test_products_of_columns_rows_and_flipped_views(dtype: str, jit: bool) -> None:
+def test_products_of_columns_rows_and_flipped_views(dtype: str, jit: Way) -> None:
     a = np.arange(48).reshape(8, 6).astype(dtype)
     builder = Builder()
     x = builder.input(aval_of(a))
@@ -443,8 +457,8 @@ def test_products_of_columns_rows_and_flipped_views(dtype: str, jit: bool) -> No
 # -- indices -------------------------------------------------------------------------------------
 
 
-@BOTH
-def test_gather_and_scatter_with_repeats_on_every_axis(jit: bool) -> None:
+@WAYS
+def test_gather_and_scatter_with_repeats_on_every_axis(jit: Way) -> None:
     x = np.random.default_rng(0).normal(size=(4, 3, 5))
     builder = Builder()
     source = builder.input(aval_of(x))
@@ -467,8 +481,8 @@ def test_arguments_conform_whatever_they_were() -> None:
     np.testing.assert_array_equal(found, x)
 
 
-@BOTH
-def test_tables_that_are_constants_or_counts_are_looked_up(jit: bool) -> None:
+@WAYS
+def test_tables_that_are_constants_or_counts_are_looked_up(jit: Way) -> None:
     index = np.array([2, 0, 1, 2])
     builder = Builder()
     place = builder.input(aval_of(index))

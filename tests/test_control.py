@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import graphjit
-from graphjit import cond, fori_loop, scan, value_and_grad, while_loop
+from graphjit import cond, control_eager, fori_loop, scan, value_and_grad, while_loop
 from graphjit.codegen.build import Program
-from graphjit.errors import ShapeError, TraceError
+from graphjit.errors import DTypeError, GraphJITError, MissingRule, ShapeError, TraceError
+from graphjit.flags import override
 from graphjit.ir import Graph, evaluate
 from graphjit.ir.text import parse, show
 from graphjit.ir.verify import verify
@@ -19,6 +20,7 @@ from graphjit.passes.batch import batch
 from graphjit.passes.pipeline import PROGRAM, run
 from graphjit.passes.tangent import tangent
 from graphjit.tracing.trace import trace
+from graphjit.transforms import compiled, specialise
 
 RNG = np.random.default_rng(3)
 W, H, XS = RNG.normal(size=(3, 3)) * 0.5, RNG.normal(size=3), RNG.normal(size=(5, 3))
@@ -258,6 +260,13 @@ def test_a_traced_bound_makes_a_while_loop() -> None:
     assert power(2.0, np.int64(0)) == 1.0
 
 
+def test_calls_written_for_jax_work() -> None:
+    total, seen = scan(lambda c, x: (c + x, c), init=0.0, xs=H, length=3, reverse=True, unroll=2)
+    np.testing.assert_allclose(total, np.sum(H))
+    assert seen[-1] == 0.0
+    assert fori_loop(lower=0, upper=3, body_fun=lambda i, v: v + i, init_val=0, unroll=True) == 3
+
+
 def test_no_steps_at_all() -> None:
     last, ys = scan(lambda c, x: (c + x, c), np.ones(2), np.empty((0, 2)))
     np.testing.assert_array_equal(last, [1.0, 1.0])
@@ -304,5 +313,268 @@ def test_bad_bodies_are_refused() -> None:
         cond(True, lambda x: x, lambda x: x.sum(), np.ones(3))
     with pytest.raises(ShapeError, match=r"must be a scalar(.|\n)*np.where"):
         cond(np.array([True, False]), lambda x: x, lambda x: x, 1.0)
-    with pytest.raises(ShapeError, match="must be a scalar"):
+    with pytest.raises(ShapeError, match=r"must be a scalar, not bool\[2\]"):
         while_loop(lambda v: v < 3, lambda v: v + 1, np.zeros(2))
+
+
+BAD: dict[str, tuple[Callable[[], Any], type[GraphJITError], str]] = {
+    "length": (
+        lambda: scan(lambda c, x: (c, None), 0.0, np.zeros(3), length=4), ShapeError,
+        r"one length(.|\n)*xs: f64\[3\], length: 4",
+    ),
+    "lengths": (
+        lambda: scan(lambda c, x: (c, None), 0.0, {"a": XS, "b": H}), ShapeError,
+        r"one length(.|\n)*xs\['a'\]: f64\[5,3\], xs\['b'\]: f64\[3\]",
+    ),
+    "negative length": (
+        lambda: scan(lambda c, x: (c, None), 0.0, None, length=-1), TraceError,
+        "length takes an int of 0 or more, not -1",
+    ),
+    "length of another type": (
+        lambda: scan(lambda c, x: (c, None), 0.0, None, length=2.0),  # type: ignore[arg-type]
+        TraceError, "length takes an int of 0 or more, not 2.0",
+    ),
+    "carry's structure": (
+        lambda: scan(lambda c, x: ((c, c), None), 0.0, H), TraceError,
+        r"scan returns the carry in another structure(.|\n)*takes \*, returns \(\*, \*\)",
+    ),
+    "part of a carry": (
+        lambda: while_loop(lambda c: c["n"] < 3, lambda c: {"n": c["n"] + 0.5, "v": c["v"]},
+                           {"n": 0, "v": H}), ShapeError,
+        r"body of while_loop(.|\n)*carry\['n'\]: takes i64\[\], returns f64\[\]",
+    ),
+    "value of fori_loop": (
+        lambda: fori_loop(0, 3, lambda i, v: v.sum(), H), ShapeError,
+        r"body of fori_loop(.|\n)*carry: takes f64\[3\], returns f64\[\]",
+    ),
+    "value of fori_loop, traced": (
+        lambda: fori_loop(0, np.int64(3), lambda i, v: v.sum(), H), ShapeError,
+        r"body of fori_loop(.|\n)*\[1\]: takes f64\[3\], returns f64\[\]",
+    ),
+    "a bound": (
+        lambda: fori_loop(0, 3.5, lambda i, v: v, 1.0), DTypeError,
+        r"upper of fori_loop must be an integer, not f64\[\]",
+    ),
+    "bounds": (
+        lambda: fori_loop(np.arange(2), 3, lambda i, v: v, 1.0), ShapeError,
+        r"lower of fori_loop must be one integer, not i64\[2\]",
+    ),
+    "branches": (
+        lambda: cond(True, lambda x: x, lambda x: (x, x), H), TraceError,
+        r"different structures(.|\n)*true: \*, false: \(\*, \*\)",
+    ),
+    "part of a branch": (
+        lambda: cond(True, lambda x: (x, x), lambda x: (x, x > 0), H), ShapeError,
+        r"different forms(.|\n)*result\[1\]: true: f64\[3\], false: bool\[3\]",
+    ),
+    "no function": (
+        lambda: cond(True, 1, lambda x: x, H), TraceError,  # type: ignore[arg-type]
+        "cond takes functions, not int",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_named(name: str, inside: bool) -> None:
+    call, error, words = BAD[name]
+    with pytest.raises(error, match=words) as caught:
+        graphjit.jit(call)() if inside else call()
+    assert "test_control.py:" in str(caught.value)
+
+
+# -- outside a trace ------------------------------------------------------------------------------
+
+
+def test_the_same_function_is_compiled_once_and_only_where_that_pays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built: list[str] = []
+
+    def noted(graph: Graph, name: str, labels: Any) -> Any:
+        built.append(name)
+        return specialise.build_program(graph, name, labels)
+
+    monkeypatch.setattr(compiled, "build_program", noted)
+
+    def step(c: Any, x: Any) -> Any:
+        return np.sin(c) + x, c
+
+    short, long = np.arange(4.0), np.arange(100_000.0) % 3
+    expected = scan(step, 0.5, short)
+    assert not built  # NumPy is done by then
+    for _ in range(3):
+        seen = scan(step, 0.5, long)[1]
+    assert len(built) == 1
+    assert seen.shape == long.shape
+    np.testing.assert_array_equal(scan(step, 0.5, short)[1], expected[1])
+    monkeypatch.setattr(control_eager, "PATIENCE", 0.0)
+    np.testing.assert_allclose(scan(step, 0.5, short)[1], expected[1], rtol=1e-14)
+    assert len(built) == 2
+
+
+def test_numpy_gives_up_on_a_long_while_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(pair: Any) -> Any:
+        return pair[0] + 1, pair[1] * 0.5 + 1
+
+    def answer() -> Any:
+        return while_loop(lambda pair: pair[0] < 3000, step, (0, 0.0))
+
+    expected = answer()
+    assert expected == (3000, 2.0)
+    monkeypatch.setattr(control_eager, "PATIENCE", 1e-3)
+    assert answer() == expected
+
+
+def test_results_are_the_callers_own_and_changes_are_seen() -> None:
+    x, scale = np.arange(3.0), np.array([2.0])
+    same = cond(True, lambda x: x, lambda x: -x, x)
+    same += 1
+    np.testing.assert_array_equal(x, [0, 1, 2])
+
+    def body(_: Any, value: Any) -> Any:
+        return value * scale
+
+    np.testing.assert_array_equal(fori_loop(0, 3, body, np.ones(1)), [8.0])
+    scale[0] = 3.0
+    np.testing.assert_array_equal(fori_loop(0, 3, body, np.ones(1)), [27.0])
+    assert [int(fori_loop(0, n, lambda i, v: v + i, 0)) for n in range(5)] == [0, 0, 1, 3, 6]
+
+
+def test_an_index_out_of_range_is_the_programs_own_error() -> None:
+    with pytest.raises(IndexError, match="out of bounds for an axis of size 3"):
+        scan(lambda c, i: ((c[0], c[1] + c[0][i]), None), (H, 0.0), np.array([1, 7]))
+
+
+# -- reverse over reverse -------------------------------------------------------------------------
+
+
+def two_states(x: Any, y: Any) -> Any:
+    """Carries an int, a vector and a number."""
+
+    def body(state: Any) -> Any:
+        i, v, n = state
+        return i + 1, np.sin(v) * y + x * np.cos(y * i), n + np.sum(v * v)
+
+    _, v, n = while_loop(lambda state: state[0] < 4, body, (0, x, 0.0 * x[0]))
+    return np.sum(np.cos(v) ** 2 * np.arange(1, 4)) * np.sin(n)
+
+
+def two_states_by_hand(x: Any, y: Any) -> Any:
+    v, n = x, 0.0 * x[0]
+    for i in range(4):
+        v, n = np.sin(v) * y + x * np.cos(y * i), n + np.sum(v * v)
+    return np.sum(np.cos(v) ** 2 * np.arange(1, 4)) * np.sin(n)
+
+
+def loops_inside(x: Any, y: Any) -> Any:
+    def body(state: Any) -> Any:
+        i, v, n = state
+        inner = while_loop(lambda t: t[0] < 2, lambda t: (t[0] + 1, t[1] + np.cos(v) * y), (0, v))
+        last, _ = scan(lambda c, t: (np.sin(c * t) + y, None), inner[1], np.arange(1.0, 3))
+        return i + 1, last, n + cond(i > 1, np.sum, lambda v: np.sum(v * v), v)
+
+    _, v, n = while_loop(lambda state: state[0] < 3, body, (0, x, 0.0 * x[0]))
+    return np.sum(np.cos(v) ** 2) * np.sin(n)
+
+
+def loops_inside_by_hand(x: Any, y: Any) -> Any:
+    v, n = x, 0.0 * x[0]
+    for i in range(3):
+        c = v
+        for _ in range(2):
+            c = c + np.cos(v) * y
+        for t in (1.0, 2.0):
+            c = np.sin(c * t) + y
+        v, n = c, n + (np.sum(v) if i > 1 else np.sum(v * v))
+    return np.sum(np.cos(v) ** 2) * np.sin(n)
+
+
+LOOPS = {
+    "two states": (two_states, two_states_by_hand),
+    "loops inside": (loops_inside, loops_inside_by_hand),
+}
+LX, LY, LV = np.array([0.3, 0.5, 0.2]), np.array([0.7, 1.1, 0.9]), np.array([0.4, -1.2, 0.8])
+
+
+def derivatives(f: Callable[..., Any]) -> dict[str, Callable[[], Any]]:
+    """Every nesting in which a loop's backward pass is pulled back."""
+    slope = graphjit.grad(f)
+
+    def second(x: Any, y: Any) -> Any:
+        return np.sum(slope(x, y) * LV)
+
+    def third(x: Any, y: Any) -> Any:
+        return np.sum(graphjit.grad(second)(x, y) * LV)
+
+    def spread(y: Any) -> Any:
+        rows = graphjit.vmap(slope, (0, None))(np.stack([LX, LV]), y)
+        return np.sum(rows**2)
+
+    return {
+        "grad of grad": lambda: graphjit.grad(second)(LX, LY),
+        "grad of grad, of the constant": lambda: graphjit.grad(second, 1)(LX, LY),
+        "three times": lambda: graphjit.grad(third, (0, 1))(LX, LY),
+        "grad of hvp": lambda: graphjit.grad(
+            lambda x: np.sum(graphjit.hvp(f, (x, LY), (LV, None)) * LV)
+        )(LX),
+        "jvp of grad of grad": lambda: graphjit.jvp(graphjit.grad(second), (LX, LY), (LV, LX))[1],
+        "jacrev of grad": lambda: graphjit.jacrev(slope)(LX, LY),
+        "of the direction": lambda: graphjit.grad(lambda v: np.sum(slope(LX, LY) * v * v))(LV),
+        "examples": lambda: graphjit.vmap(graphjit.grad(second), (0, None))(np.stack([LX, LV]), LY),
+        "through examples": lambda: graphjit.grad(spread)(LY),
+    }
+
+
+@pytest.mark.parametrize("nesting", derivatives(two_states))
+@pytest.mark.parametrize("name", LOOPS)
+def test_reverse_over_reverse_through_a_while_loop(name: str, nesting: str) -> None:
+    loop, by_hand = LOOPS[name]
+    with override(jit=False):
+        found, expected = (derivatives(f)[nesting]() for f in (loop, by_hand))
+    np.testing.assert_allclose(np.array(found), np.array(expected), rtol=1e-11)
+
+
+def test_reverse_over_reverse_through_a_while_loop_compiles() -> None:
+    loop, by_hand = LOOPS["two states"]
+    found, expected = (derivatives(f)["grad of grad"]() for f in (loop, by_hand))
+    np.testing.assert_allclose(found, expected, rtol=1e-11)
+
+
+def test_examples_that_need_different_numbers_of_rounds() -> None:
+    """Second derivatives in a batch, each example by itself."""
+
+    def loss(x: Any, y: Any) -> Any:
+        return np.sum(np.cos(growing(x, y)) * np.arange(1.0, 4.0))
+
+    def second(x: Any, y: Any) -> Any:
+        return graphjit.grad(lambda x: np.sum(graphjit.grad(loss)(x, y) * LV))(x)
+
+    xs, y = np.stack([LX, LY * 3, LX * 9]), np.float64(0.7)
+    for f in (second, graphjit.hessian(loss)):
+        with override(jit=False):
+            found = graphjit.vmap(f, (0, None))(xs, y)
+            each = [graphjit.jit(f)(x, y) for x in xs]
+        np.testing.assert_allclose(found, np.stack(each), rtol=1e-9, atol=1e-12)
+
+
+def test_a_rule_of_its_own_inside_a_while_loop() -> None:
+    def clipped(bwd: Any) -> Any:
+        @graphjit.custom_vjp
+        def f(x: Any) -> Any:
+            return np.sin(x)
+
+        f.defvjp(lambda x: (np.sin(x), x), bwd)
+        return lambda x: np.sum(while_loop(lambda v: np.sum(v) < 9, lambda v: v + f(v) ** 2, x))
+
+    def twice(f: Any) -> Any:
+        return graphjit.grad(lambda x: np.sum(graphjit.grad(f)(x) * LV))(LX)
+
+    with override(jit=False):
+        found = twice(clipped(lambda x, ct: (np.cos(x) * ct,)))
+        plain = twice(
+            lambda x: np.sum(while_loop(lambda v: np.sum(v) < 9, lambda v: v + np.sin(v) ** 2, x))
+        )
+        np.testing.assert_allclose(found, plain, rtol=1e-11)
+        with pytest.raises(MissingRule, match=r"f is a custom_vjp.*not known to be linear"):
+            twice(clipped(lambda x, ct: (np.clip(np.cos(x) * ct, -1, 1),)))

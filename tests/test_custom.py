@@ -203,6 +203,50 @@ def test_the_gradient_of_a_batch_sums_over_what_examples_share(case: Case) -> No
     )
 
 
+def nestings(f: Callable[..., Any], v: Any) -> dict[str, Callable[..., Any]]:
+    """Second and third derivatives of ``f(x, y)``, each a function of one example."""
+    slope = grad(f)
+
+    def second(x: Any, y: Any) -> Any:
+        return np.sum(slope(x, y) * v)
+
+    return {
+        "hessian": graphjit.hessian(f),
+        "mixed": jacfwd(slope, 1),
+        "hvp": lambda x, y: graphjit.hvp(f, (x, y), (v, None)),
+        "reverse over reverse": grad(second),
+        "of the other": grad(second, 1),
+        "third": grad(lambda x, y: np.sum(grad(second)(x, y) * v)),
+        "jvp of jvp": lambda x, y: graphjit.jvp(
+            lambda x: graphjit.jvp(f, (x, y), (v, None))[1], (x,), (v,)
+        )[1],
+        "examples inside": lambda x, y: grad(
+            lambda y: np.sum(vmap(slope, (0, None))(np.stack([x, v]), y) ** 2)
+        )(y),
+    }
+
+
+def bent(f: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x, y: np.sum(np.cos(f(x, y)) ** 2)
+
+
+@pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)], ids=str)
+@pytest.mark.parametrize("nesting", nestings(plain, X))
+def test_examples_in_batches_at_higher_order(nesting: str, axes: Any) -> None:
+    args = [
+        np.stack([a, 2 * a, a - 3]) if axis == 0 else a
+        for a, axis in zip((X, Y), axes, strict=True)
+    ]
+    by_hand = nestings(bent(plain), W[0])[nesting]
+    each = [
+        by_hand(*(a[k] if axis == 0 else a for a, axis in zip(args, axes, strict=True)))
+        for k in range(3)
+    ]
+    for rule in (by_vjp, by_jvp, graphjit.checkpoint(plain)):
+        found = vmap(nestings(bent(rule), W[0])[nesting], axes)(*args)
+        np.testing.assert_allclose(found, np.stack(each), rtol=1e-9, atol=1e-11)
+
+
 @ALL
 def test_its_graph_is_printed_read_verified_and_evaluated(case: Case) -> None:
     traced = trace(case.custom, case.args)

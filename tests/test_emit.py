@@ -22,6 +22,7 @@ import pytest
 
 import graphjit
 from graphjit import train
+from graphjit.codegen.mathematics.describe import PLACES
 from graphjit.flags import override
 from graphjit.ir import TABLE, Builder, Origin, aval_of
 from graphjit.ir.aval import DTYPES
@@ -208,6 +209,7 @@ CALLED = {
     "float",
     "int",
 }
+CALLED |= set(PLACES)
 CALLED |= {f"{kind}_{short}" for kind in ("array", "scalar") for short in DTYPES}
 MODULES = {"np", "math", "numpy"}
 IMPORTED = re.compile(r"graphjit\.codegen\.runtime_(python|numba)|math|numpy")

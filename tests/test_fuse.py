@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from graphjit import train
-from graphjit.codegen.loops import Kernel, LoopProgram
-from graphjit.codegen.render_loop import Epoch
+from graphjit.codegen.epoch import Epoch
+from graphjit.codegen.loops import Kernel, Let, LoopProgram, walk
+from graphjit.codegen.lower import lower
 from graphjit.flags import override
 from graphjit.ir import TABLE, Builder, Graph, Symbol, aval_of, evaluate
 from graphjit.ir.verify import verify
@@ -22,7 +23,8 @@ from graphjit.passes.fuse import fuse
 from graphjit.passes.group import LIMIT
 from graphjit.passes.pipeline import PRIMAL, PROGRAM, run
 from graphjit.tracing import trace as tracing
-from graphjit.train.step import Loop, Setup
+from graphjit.train.setup import Setup
+from graphjit.train.step import Steps
 from random_graphs import random_arguments, random_graph
 from running import built
 from zoo import ZOO, Animal, trace
@@ -159,7 +161,7 @@ def test_a_training_step_of_the_digits_net_is_what_a_person_would_write(
     data = np.ones((100, 64), dtype), np.zeros(100, int)
     setup = Setup(classifier, optimizer, params, optimizer.init(params), data, Epoch(100, 32))
     with override(jit=False):
-        full, rest = Loop(setup).programs
+        full, rest = Steps(setup).programs
     for program in (full, rest):
         calls, loops = total(program, "calls"), total(program, "loops")
         assert calls == 3 + 5, listing(program)  # forward; weights' gradients, hidden cotangents
@@ -283,3 +285,13 @@ def test_layouts_are_read_through_and_cost_no_kernel() -> None:
     values = [np.random.default_rng(0).normal(size=(4, 6))]
     for old, new in zip(evaluate(graph, *values), evaluate(fuse(graph), *values), strict=True):
         np.testing.assert_allclose(new, old, rtol=1e-14)
+
+
+def test_zeros_of_either_sign_are_two_values() -> None:
+    def f(c: Any, x: Any) -> Any:
+        return 1 / np.where(c, 0.0, x), 1 / np.where(c, -0.0, x)
+
+    graph = tracing.trace(f, (np.array([True, False]), np.array([2.0, 4.0]))).graph
+    kernels = lower(run(graph, PROGRAM)).kernels
+    chosen = [s for k in kernels for s in walk(k.statements) if isinstance(s, Let)]
+    assert sum(s.op == "select" for s in chosen) == 2

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from graphjit import jit
+from graphjit.errors import PowerError
+from graphjit.flags import override
 
 NAN, INF = np.nan, np.inf
 DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=lambda t: t.__name__)
@@ -86,3 +88,24 @@ def test_float32_stays_float32_beside_python_numbers() -> None:
     for expected, found in zip(program(x), jit(program)(x), strict=True):
         assert found.dtype == np.asarray(expected).dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=3e-7)
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_an_integer_has_no_negative_integer_power(native: bool) -> None:
+    with override(jit=native):
+        power = jit(lambda a, b: a**b)
+        a, b = np.array([2, 3, -4]), np.array([3, 0, 2])
+        for _ in range(2):  # the second call is launched another way
+            np.testing.assert_array_equal(power(a, b), [8, 1, 16])
+        for _ in range(2):
+            with pytest.raises((PowerError, ValueError), match="negative integer power"):
+                power(a, np.array([1, -1, 1]))
+        np.testing.assert_array_equal(power(a.astype(float), -b), [0.125, 1, 1 / 16])
+        with pytest.raises(ValueError, match="negative integer power"):
+            jit(lambda a: a**-2)(a)
+
+
+def test_the_error_of_a_negative_power_names_the_line() -> None:
+    power = jit(lambda a, b: np.sum(a**b))
+    with pytest.raises(PowerError, match=r"test_ieee.py(.|\n)*one of them a float"):
+        power(np.array([2, 3]), np.array([1, -1]))

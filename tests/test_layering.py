@@ -15,7 +15,7 @@ LAYERS = (
     {"errors", "flags"},
     {"ir"},
     {"passes"},
-    {"tracing", "codegen"},
+    {"tracing", "codegen", "cache", "launch"},
     {"transforms", "train", "testing", "draw", "explain", "symbolic"},
     {"cli"},
     {"__init__", "__main__"},

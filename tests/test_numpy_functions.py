@@ -59,7 +59,8 @@ special.expit(x);  special.erf(x);  special.erfc(x);  special.logit(special.expi
 special.log_expit(x);  special.xlogy(abs(x), abs(x) + 1);  special.expit(n)
 special.xlog1py(abs(x), abs(x));  special.entr(abs(x));  special.ndtr(x);  special.expm1(x)
 special.log1p(abs(x));  special.rel_entr(abs(x), abs(y) + 1);  special.kl_div(abs(x), abs(y) + 1)
-special.huber(1.0, x);  special.erf(p) * x
+special.huber(1.0, x);  special.erf(p) * x;  special.gammaln(x);  special.gammaln(n)
+special.digamma(x);  special.psi(abs(x) + 1);  special.gammaln(p) * x
 """
 REDUCTIONS = (
     ";  ".join(
@@ -234,9 +235,8 @@ x[0, 9];  x[[0, 9]];  x[:, [4]];  x[0, 0, 0];  x[np.array([-4])];  v[[-5]];  x["
 x[[0.5]];  x[..., ...];  x[mask.T];  s[0];  e[0];  x[k, np.arange(3)];  x[None, None, 0, 0, 0]
 """
 REFUSED = """
-np.i0(x);  np.sin(m);  np.exp(m);  np.ldexp(x, 2);  special.gammaln(abs(x) + 1)
-special.digamma(abs(x) + 1);  special.erfinv(x / 9);  special.log_ndtr(x);  special.erfcx(x)
-special.psi(abs(x) + 1);  special.exprel(x);  np.median(v);  np.median(x, axis=0);  np.sort(v)
+np.i0(x);  np.sin(m);  np.exp(m);  np.ldexp(x, 2);  special.erfinv(x / 9);  special.log_ndtr(x);  special.erfcx(x)
+special.exprel(x);  np.median(v);  np.median(x, axis=0);  np.sort(v)
 np.sum([x, y]);  np.sum([x, y], axis=0);  np.mean([x, y], axis=0);  np.max([s, s]);  np.cov(x)
 np.corrcoef(x);  np.sum(x, where=m);  np.mean(x, where=m);  np.nanmax(x);  np.logaddexp.reduce(v)
 np.convolve(v, w);  np.correlate(v, w);  np.r_[v, w];  np.c_[v, v]

@@ -22,7 +22,8 @@ from graphjit.codegen.loops import (
 )
 from graphjit.codegen.lower import lower
 from graphjit.codegen.plan import ALIGNMENT, Arena
-from graphjit.codegen.render_numba import argument_order, render
+from graphjit.codegen.plan import argument_order
+from graphjit.codegen.render_numba import render
 from graphjit.ir import Builder, Graph, Symbol, aval_of, evaluate
 from graphjit.passes.adjoint import adjoint
 from graphjit.passes.pipeline import PROGRAM, run

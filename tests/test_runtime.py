@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import as_strided
 
-from graphjit.codegen import blas, runtime_numba, runtime_python
+from graphjit.codegen import blas, objects, runtime_numba, runtime_python
 from graphjit.codegen.build import compiled, launcher, runtime
 from graphjit.ir.aval import DTYPES
 
@@ -52,7 +52,7 @@ def test_blas_is_found_here() -> None:
     assert set(found.addresses) == set(blas.ROUTINES)
     assert all(found.addresses.values())
     assert found.integer in {32, 64}
-    assert runtime_numba.direct()
+    assert objects.direct()
 
 
 @BOTH
@@ -157,7 +157,7 @@ def test_a_hidden_length_is_the_length(jit: bool) -> None:
 def test_where_python_lays_objects_out_otherwise_pointers_are_passed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runtime_numba, "direct", lambda: False)
+    monkeypatch.setattr(objects, "direct", lambda: False)
     out = np.zeros(3)
     text = "a = array_f64(args, 1)\na[1] = scalar_f64(args, 0)[0] + scalar_f32(args, 2)[0]"
     ran(text, "array_f64, scalar_f64, scalar_f32", (2.5, out, np.float32(0.5)), jit=True)

@@ -12,6 +12,7 @@ import pytest
 import graphjit
 from graphjit import train
 from graphjit.flags import override
+from running import WAYS, Way, way
 from training_by_hand import (
     NAMESPACE,
     adam_update,
@@ -54,10 +55,10 @@ def test_minimize_is_the_numpy_loop(optimizer: Any, update: Any, size: int | Non
     assert result.losses.dtype == np.float64
 
 
-@pytest.mark.parametrize("jit", [False, True], ids=["python", "numba"])
-def test_the_three_loops_of_the_lecture(jit: bool) -> None:
+@WAYS
+def test_the_three_loops_of_the_lecture(jit: Way) -> None:
     params, data = problem(12)
-    with override(jit=jit):
+    with override(**way(jit)):
         results = [
             train.gradient_descent(line, params, data, 0.1, steps=40),
             train.stochastic_gradient_descent(line, params, data, 0.02, epochs=4, seed=3),

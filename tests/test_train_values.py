@@ -15,6 +15,7 @@ import pytest
 import graphjit
 from graphjit import train
 from graphjit.flags import override
+from running import WAYS, Way, way
 from training_by_hand import (
     NAMESPACE,
     adam_update,
@@ -130,8 +131,8 @@ def test_what_is_passed_in_is_not_modified_and_may_be_read_only() -> None:
     np.testing.assert_array_equal(first.params[0], second.params[0])
 
 
-@pytest.mark.parametrize("jit", [False, True], ids=["python", "numba"])
-def test_data_of_any_layout_train_the_same(jit: bool) -> None:
+@WAYS
+def test_data_of_any_layout_train_the_same(jit: Way) -> None:
     (w, b), (x, y) = problem()
     swapped = x.astype(">f8"), y.astype(">f8")
     wide = np.zeros((46, 6))
@@ -139,7 +140,7 @@ def test_data_of_any_layout_train_the_same(jit: bool) -> None:
     raw = np.zeros(x.nbytes + 1, np.uint8)
     unaligned = raw[1:].view(float).reshape(x.shape)
     unaligned[...] = x
-    with override(jit=jit):
+    with override(**way(jit)):
         plain = train.minibatch_sgd(line, (w, b), (x, y), 0.1, batch_size=5, epochs=2)
         for data in ((np.asfortranarray(x), y), (wide[::2, ::2], y), (x[::-1][::-1], y[::-1][::-1]),
                      swapped, (unaligned, y), (x.tolist(), y.tolist())):  # fmt: skip

@@ -12,8 +12,11 @@ import numpy as np
 from graphjit.certificate.methods import METHODS, Found, attempt
 from graphjit.certificate.problem import Problem
 from graphjit.certificate.result import Certificate, Comparison
-from graphjit.ir.graph import Origin
+from graphjit.errors import DTypeError
+from graphjit.tracing.origin import user_line
 from graphjit.tracing.trees import flatten
+from graphjit.transforms.derive import FLOAT_HINT
+from graphjit.weighted import defined
 
 # What the others are measured against: the first of these that has a finite answer.
 TRUST = ("mpmath", "complex step", "reverse")
@@ -54,6 +57,9 @@ def certify(
 
     Returns:
         A ``Certificate``: print it, ask it whether it ``passed``, or let it ``check()``.
+
+    Raises:
+        DTypeError: no argument holds floats alone, or ``f`` returns none.
     """
     args = args if isinstance(args, tuple) else (args,)
     problem = Problem(f, args, positions(args, argnums), entries, seed)
@@ -65,10 +71,8 @@ def certify(
         judge = Judge(problem, argument, found, tolerance)
         reference[called] = judge.reference
         comparisons += [judge.compared(method) for method in METHODS]
-    function = inspect.unwrap(f)
-    code = getattr(function, "__code__", None)
-    origin = Origin(code.co_filename, code.co_firstlineno) if code else None
-    title = getattr(function, "__name__", "function")
+    origin = defined(f)
+    title = getattr(inspect.unwrap(f), "__name__", "function")
     certificate = Certificate(title, origin, name, reference, tuple(comparisons))
     if path is not None:
         certificate.to_json(path)
@@ -79,7 +83,14 @@ def positions(args: tuple[Any, ...], argnums: int | Sequence[int] | None) -> tup
     """The arguments to differentiate: those given, or all that hold nothing but floats."""
     if argnums is None:
         leaves = [[np.asarray(x).dtype.kind for x in flatten(arg)[0]] for arg in args]
-        return tuple(i for i, kinds in enumerate(leaves) if "f" in kinds and set(kinds) <= {"f"})
+        found = tuple(i for i, kinds in enumerate(leaves) if "f" in kinds and set(kinds) <= {"f"})
+        if not found:
+            kinds = ", ".join(type(arg).__name__ for arg in args) or "none"
+            raise DTypeError(
+                "no argument holds floats alone, so there is nothing to differentiate",
+                origin=user_line(), operands=(f"arguments: {kinds}",), hint=FLOAT_HINT,
+            )  # fmt: skip
+        return found
     return (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
 

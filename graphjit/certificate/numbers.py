@@ -60,6 +60,13 @@ class Elementary:
         return getattr(self.mp, name.replace("arc", "a", 1), None)
 
 
+# What mpmath calls otherwise, for real numbers alone.
+REAL: dict[str, Callable[..., Any]] = {
+    "gammaln": lambda mp, x: mp.re(mp.loggamma(x)),
+    "polygamma": lambda mp, x, order: mp.psi(order, x),
+}
+
+
 class Precise:
     """Real numbers of many digits. What is piecewise is taken piece by piece."""
 
@@ -91,6 +98,8 @@ class Precise:
             return row.numpy(*operands, **node.params)
         if own is not None and row.analytic is True:
             return self.each(own, operands)
+        if node.op in REAL:
+            return self.each(functools.partial(REAL[node.op], self.mp, **node.params), operands)
         if callable(row.analytic):
             formula = functools.partial(row.analytic, self.elementary, **node.params)
             return self.each(formula, operands)

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import optree
 
-from graphjit.testing import scalar
 from graphjit.tracing.trace import trace
 from graphjit.tracing.trees import NAMESPACE, Arguments
 from graphjit.transforms.derive import Targets
+from graphjit.weighted import scalar
 
 
 class Entry(NamedTuple):

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from graphjit.codegen.loops import Buffer, LoopProgram
+from graphjit.codegen.loops import Buffer, LoopProgram, Statement
 from graphjit.errors import IndexRangeError
 from graphjit.ir.aval import Aval, DType
 from graphjit.ir.graph import Graph, Node
 from graphjit.passes.group import views
+
+
+class Inlined(NamedTuple):
+    """The statements of a carried graph, and the memory that they need meanwhile."""
+
+    statements: list[Statement]
+    uses: tuple[Buffer, ...]
 
 
 class Buffers:
@@ -42,7 +48,7 @@ class Buffers:
     def label(self, labels: Sequence[str]) -> None:
         """Give the inputs' buffers the names that the user knows."""
         for ident, text in zip(self.graph.inputs, labels, strict=False):
-            self.buffers[ident] = replace(self.buffers[ident], label=text)
+            self.buffers[ident] = self.buffers[ident]._replace(label=text)
         self.program.inputs = [self.buffers[i] for i in self.graph.inputs]
 
     def _named(self, name: str, ident: int, role: Literal["input", "output"]) -> Buffer:
@@ -94,11 +100,14 @@ class Buffers:
         return f"v{self.count}"
 
     def check(self, node: Node) -> int:
-        """A status code for an index that may be out of range.
+        """A status code for an index that may be out of range, or a negative exponent.
 
         Raises:
             IndexRangeError: every index into an empty axis is.
         """
+        if node.op == "power":
+            self.program.checks.append((node.origin, 0))
+            return len(self.program.checks)
         if not node.params["size"]:
             fact = "an index is out of bounds for an axis of size 0"
             raise IndexRangeError(fact, origin=node.origin, operands=(node.aval,))

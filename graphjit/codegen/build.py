@@ -11,55 +11,67 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphjit.cache.objects import object_code
+from graphjit.codegen import objects
+from graphjit.codegen.duration import LONG, estimate
 from graphjit.codegen.loops import LoopProgram
 from graphjit.codegen.lower import lower
-from graphjit.codegen.render_numba import argument_order, render
-from graphjit.errors import CompileError, GraphJITError, IndexRangeError
+from graphjit.codegen.native import BEST, Code
+from graphjit.codegen.native import compiled as machine_code
+from graphjit.codegen.plan import argument_order
+from graphjit.codegen.program import Memory, Runnable, on_pack, with_table
+from graphjit.codegen.program import out_of_range as out_of_range
+from graphjit.codegen.render_llvm import Rendered
+from graphjit.codegen.render_llvm import render as render_llvm
+from graphjit.codegen.render_numba import render
+from graphjit.errors import CompileError, GraphJITError
 from graphjit.flags import current
 from graphjit.ir.graph import Graph
 from graphjit.passes.pipeline import PROGRAM, run
 
+PASSES = "always-inliner"
 COUNTER = itertools.count()
 
 
-class Program:
-    """A compiled graph: call it with arguments that conform to the graph's inputs.
-
-    Conforming means: contiguous arrays of exactly the input's shape and native dtype; for inputs
-    of shape () a NumPy scalar of the dtype (or a Python float for float64).
+class Program(Runnable):
+    """A program that was built from a graph just now.
 
     Attributes:
         graph: The optimised and fused graph.
         loops: The loop program.
-        source: The generated text.
         timings: Seconds spent in each phase.
-        launch: Runs it on a tuple of inputs, constants, outputs and scratch memory.
-        constants: The arrays of its constant buffers.
-        outputs: Shape and dtype of each output.
+        kept: Where its object code is on disk, and what that calls; None where it is not.
     """
 
     def __init__(self, graph: Graph, name: str, labels: Sequence[str] = ()) -> None:
         self.timings: dict[str, float] = {}
+        self.name = name
         self.jit = current().jit
+        self.kept: Kept | None = None
         self.graph = self._timed("passes", lambda: run(graph, PROGRAM))
         self.loops: LoopProgram = self._timed("lower", lambda: lower(self.graph, labels=labels))
-        module = runtime(jit=self.jit)
-        self.source = self._timed("render", lambda: render(self.loops, name, module))
-        entry = self._timed("compile", lambda: compiled(self.source, name))
-        self.launch = launcher(entry, jit=self.jit)
-        order = argument_order(self.loops)
-        self.constants = tuple(np.ascontiguousarray(v) for _, v in self.loops.constants)
-        self.outputs = [(b.shape, b.dtype) for b in self.loops.outputs]
-        self._scratch = [
-            (b.size, b.dtype)
-            for b in order[len(self.loops.inputs) + len(self.constants) + len(self.outputs) :]
-        ]
-        self._pool: list[tuple[Any, ...]] = []
+        launch, code = self._launcher()
+        super().__init__(memory_of(self.loops), launch, code)
+
+    def _launcher(self) -> tuple[Callable[[tuple[Any, ...]], None], Any]:
+        if self.jit and current().renderer == "llvm":
+            rendered = self._timed("render", lambda: render_llvm(self.loops, self.name))
+            code, self.kept = self._timed("compile", lambda: native(rendered))
+            return on_pack(code), code
+        self._timed("render", lambda: self.source)
+        entry = self._timed("compile", lambda: compiled(self.source, self.name))
+        return launcher(entry, jit=self.jit), entry if self.jit else None
+
+    @cached_property
+    def source(self) -> str:
+        """The program as readable Python text, whatever its machine code was made from."""
+        return render(self.loops, self.name, runtime(jit=self.jit))
 
     def _timed(self, phase: str, step: Callable[[], Any]) -> Any:
         start = time.perf_counter()
@@ -67,43 +79,15 @@ class Program:
         self.timings[phase] = time.perf_counter() - start
         return result
 
-    def __call__(self, *args: Any) -> list[Any]:
-        """The outputs: fresh arrays, NumPy scalars where the shape is ().
 
-        Raises:
-            IndexRangeError: an index array held an index outside its axis.
-        """
-        outputs = [np.empty(shape, dtype) for shape, dtype in self.outputs]
-        scratch = self.take_scratch()
-        self.launch((*args, *self.constants, *outputs, *scratch))
-        self.give_back(scratch)
-        return [out if out.shape else out[()] for out in outputs]
-
-    def take_scratch(self) -> tuple[Any, ...]:
-        """Work memory for one run, so that runs do not meet in it."""
-        try:
-            return self._pool.pop()
-        except IndexError:  # the first call, or another thread has it
-            return tuple(np.zeros(n, d) for n, d in self._scratch)
-
-    def give_back(self, scratch: tuple[Any, ...]) -> None:
-        """Keep the work memory for the next run.
-
-        Raises:
-            IndexRangeError: the run met an index outside its axis.
-        """
-        if self.loops.checks and scratch[-1][0]:
-            raise out_of_range(self.loops, int(scratch[-1][0]))
-        self._pool.append(scratch)
-
-
-def out_of_range(program: LoopProgram, code: int) -> IndexRangeError:
-    """The error that a status code of the program stands for."""
-    origin, size = program.checks[code - 1]
-    return IndexRangeError(
-        f"an index is out of bounds for an axis of size {size}", origin=origin,
-        hint=f"Valid indices are {-size} to {size - 1}.",
-    )  # fmt: skip
+def memory_of(loops: LoopProgram) -> Memory:
+    """What a program takes beside its inputs."""
+    constants = tuple(np.ascontiguousarray(value) for _, value in loops.constants)
+    outputs = [(b.shape, b.dtype) for b in loops.outputs]
+    first = len(loops.inputs) + len(constants) + len(outputs)
+    scratch = [(b.size, b.dtype) for b in argument_order(loops)[first:]]
+    work = scratch[: len(scratch) - bool(loops.checks)]
+    return Memory(constants, outputs, work, tuple(loops.checks), estimate(loops) > LONG)
 
 
 def build(graph: Graph, name: str, labels: Sequence[str] = ()) -> Program:
@@ -115,6 +99,11 @@ def build(graph: Graph, name: str, labels: Sequence[str] = ()) -> Program:
     return Program(graph, name, labels)
 
 
+def text_of(graph: Graph, name: str, labels: Sequence[str] = ()) -> str:
+    """The readable text of the program that ``build`` would make."""
+    return render(lower(run(graph, PROGRAM), labels=labels), name, runtime(jit=True))
+
+
 def runtime(*, jit: bool) -> str:
     """The module that generated text imports from."""
     return f"graphjit.codegen.runtime_{'numba' if jit else 'python'}"
@@ -124,8 +113,6 @@ def launcher(entry: Any, *, jit: bool) -> Callable[[tuple[Any, ...]], None]:
     """What runs a program on a tuple in the order of its arguments."""
     if not jit:
         return np.errstate(all="ignore")(entry)  # type: ignore[no-any-return]
-    from graphjit.codegen.runtime_numba import direct  # imports Numba
-
     native = entry.overloads[entry.signatures[0]].entry_point
 
     # The dispatcher owns the machine code, so whoever can launch it keeps the dispatcher.
@@ -135,14 +122,24 @@ def launcher(entry: Any, *, jit: bool) -> Callable[[tuple[Any, ...]], None]:
     def launch_on_table(pack: tuple[Any, ...], _owner: Any = entry) -> None:
         with_table(native, pack)
 
-    return launch if direct() else launch_on_table
+    return launch if objects.direct() else launch_on_table
 
 
-def with_table(native: Callable[[int], None], pack: tuple[Any, ...]) -> None:
-    """Run a program on a table of data pointers, where Python's structures are not as expected."""
-    arrays = [np.ascontiguousarray(a) for a in pack]
-    table = np.array([a.ctypes.data for a in arrays], dtype=np.uintp)
-    native(table.ctypes.data)
+class Kept(NamedTuple):
+    """Object code on disk: its key, and the names of what it calls."""
+
+    key: str
+    symbols: tuple[str, ...]
+
+
+def native(rendered: Rendered) -> tuple[Code, Kept | None]:
+    """The machine code of a module of LLVM IR, and where it is kept."""
+    if current().debug >= 3:
+        sys.stderr.write(rendered.text)
+    text = rendered.text
+    content, key = object_code(text, lambda: machine_code(text, BEST, PASSES), BEST, PASSES)
+    kept = Kept(key, tuple(rendered.symbols)) if key else None
+    return Code(content, rendered.symbols), kept
 
 
 def compiled(source: str, name: str) -> Callable[[Any], None]:

@@ -17,6 +17,7 @@ from graphjit.codegen.loops import (
     Scalar,
     Store,
 )
+from graphjit.codegen.mathematics.describe import described
 from graphjit.ir.aval import DType
 
 INFIX = {
@@ -34,17 +35,16 @@ INFIX = {
 }  # fmt: skip
 
 
-def affine(offset: int, terms: tuple[tuple[str, int], ...], start: str = "") -> str:
+def affine(offset: int, terms: tuple[tuple[str, int], ...]) -> str:
     """``offset + 16*i + j`` as text."""
-    parts = [start] if start else []
-    parts += [str(offset)] if offset or not (terms or start) else []
+    parts = [str(offset)] if offset or not terms else []
     parts += [n if s == 1 else f"{s}*{n}" for n, s in terms]
     return " + ".join(parts)
 
 
 def place(a: Address) -> str:
     """The element, to assign to."""
-    return f"{a.buffer.name}[{affine(a.offset, a.terms, a.buffer.start)}]"
+    return f"{a.buffer.name}[{affine(a.offset, a.buffer.start + a.terms)}]"
 
 
 def loaded(a: Address) -> str:
@@ -61,7 +61,7 @@ def pointer(a: Address) -> str:
     """The buffer as a library call takes it, from the element on."""
     if whole(a):
         return a.buffer.name
-    return f"part({a.buffer.name}, {affine(a.offset, a.terms, a.buffer.start)})"
+    return f"part({a.buffer.name}, {affine(a.offset, a.buffer.start + a.terms)})"
 
 
 def name(x: Scalar) -> str:
@@ -106,6 +106,8 @@ def expression(s: Let) -> str:
         return f"{literal(1, dtype)} / {operands[0]}"
     if s.op == "square":
         return f"{operands[0]} * {operands[0]}"
+    if described(s.op, dtype):
+        return f"{s.op}({', '.join(operands)})"
     template = INFIX.get(s.op)
     if template is None:
         template = f"np.{s.op}({', '.join(['{}'] * len(operands))})"

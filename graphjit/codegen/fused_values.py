@@ -130,6 +130,8 @@ class Values:
         operands = [self._value(i) for i in node.inputs]
         if node.op == "wrap_index":
             return self._wrap(operands[0], node)
+        if node.op == "power" and node.aval.dtype.kind == "i":
+            self._check_exponent(operands[1], node)
         scalar = TABLE[node.op].scalar
         if scalar is None:
             return getattr(self.k, node.op)(*operands)  # type: ignore[no-any-return]
@@ -140,6 +142,16 @@ class Values:
         check = Check(value, index, node.params["size"], self.supplies.check(node), node.origin)
         self.nest.put(check, index.depth, self.phase)
         return value
+
+    def _check_exponent(self, exponent: Scalar, node: Node) -> None:
+        """An integer has no negative power: as an index, a negative exponent is out of range."""
+        if isinstance(exponent, Constant) and exponent.value >= 0:
+            return
+        negative = self.k.less(exponent, Constant(0, exponent.dtype))
+        index = self.k.cast(negative, np.dtype(np.int64))
+        value = Value(self.supplies.fresh(), index.dtype, index.depth)
+        check = Check(value, index, 1, self.supplies.check(node), node.origin)
+        self.nest.put(check, index.depth, self.phase)
 
     def _gather(self, node: Node) -> Scalar:
         base, rest = self.body.around(node)
@@ -189,12 +201,14 @@ class Values:
 
     def _let(self, op: str, operands: tuple[Scalar, ...], dtype: DType) -> Scalar:
         """One scalar operation; the same one on the same operands is computed once a phase."""
-        depth = max(o.depth for o in operands)
-        key = (op, operands, dtype, self.phase, depth)
-        if key not in self.values:
+        depth = max([o.depth for o in operands])
+        known = [repr(o.value) for o in operands if isinstance(o, Constant)]  # 0.0 is not -0.0
+        key = (op, operands, *known, dtype, self.phase, depth)
+        value = self.values.get(key)
+        if value is None:
             value = self.values[key] = Value(self.supplies.fresh(), dtype, depth)
             self.nest.put(Let(value, op, operands, origin=self.node.origin), depth, self.phase)
-        return self.values[key]
+        return value
 
     def _store(self, buffer: Buffer, view: View, value: Scalar, depth: int) -> None:
         """Write a value, at this depth or deeper."""

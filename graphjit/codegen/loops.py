@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from graphjit.ir.aval import DType
 from graphjit.ir.graph import Origin
 
 
-@dataclass(frozen=True, slots=True)
-class Buffer:
+class Buffer(NamedTuple):
     """A flat array of ``size`` elements.
 
-    ``start`` names a runtime offset added to every address (a training loop's position). Work
+    ``start`` are terms added to every address: the position of a training loop or a scan. Work
     buffers lie in one array a dtype, at the offsets of the program's plan. ``label`` is what the
     user calls it, for comments only: names in generated text are counters.
     """
@@ -29,12 +28,11 @@ class Buffer:
     dtype: DType
     role: Literal["input", "output", "work", "constant", "tape"]
     shape: tuple[int, ...] = ()
-    start: str = ""
+    start: tuple[tuple[str, int], ...] = ()
     label: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """A named scalar; ``depth`` counts the loops it is computed in."""
 
     name: str
@@ -42,8 +40,7 @@ class Value:
     depth: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Constant:
+class Constant(NamedTuple):
     """A constant scalar of a dtype."""
 
     value: Any
@@ -54,8 +51,7 @@ class Constant:
 Scalar = Value | Constant
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """An element of a buffer: ``offset`` plus the sum of index times stride."""
 
     buffer: Buffer
@@ -63,8 +59,7 @@ class Address:
     terms: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Let:
+class Let(NamedTuple):
     """``value = op(operands)``; a second ``Let`` of one name updates an accumulator."""
 
     value: Value
@@ -74,8 +69,7 @@ class Let:
     origin: Origin | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(NamedTuple):
     """``value`` is the element at ``address``."""
 
     value: Value
@@ -83,8 +77,7 @@ class Load:
     origin: Origin | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(NamedTuple):
     """A value that is an affine function of the loop indices."""
 
     value: Value
@@ -107,8 +100,7 @@ class Check:
     origin: Origin | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(NamedTuple):
     """Write ``value``; with ``op``, combine it with what is there (``add`` accumulates)."""
 
     address: Address
@@ -117,16 +109,14 @@ class Store:
     origin: Origin | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fill:
+class Fill(NamedTuple):
     """Set a whole buffer to one value."""
 
     buffer: Buffer
     value: Constant
 
 
-@dataclass(frozen=True, slots=True)
-class Gemm:
+class Gemm(NamedTuple):
     """C = op(A) op(B), with row-major leading dimensions; ``op`` transposes where asked."""
 
     m: int
@@ -143,8 +133,7 @@ class Gemm:
     origin: Origin | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Gemv:
+class Gemv(NamedTuple):
     """y = op(A) x for a row-major A of ``rows`` by ``columns``."""
 
     rows: int
@@ -173,8 +162,7 @@ class For:
     uses: tuple[Buffer, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class While:
+class While(NamedTuple):
     """Run ``test``; while what it leaves at ``answer`` is true, run ``body`` and ask again."""
 
     test: list[Statement]
@@ -183,8 +171,7 @@ class While:
     uses: tuple[Buffer, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class If:
+class If(NamedTuple):
     """Run ``then`` where the element at ``which`` is true, else ``otherwise``."""
 
     which: Address

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 
-from graphjit.codegen.buffers import Buffers
+from graphjit.codegen.buffers import Buffers, Inlined
 from graphjit.codegen.loops import (
     Buffer,
     Constant,
@@ -19,16 +19,7 @@ from graphjit.codegen.loops import (
     Value,
 )
 from graphjit.codegen.lower_contract import ContractLowering
-from graphjit.codegen.lower_control import (
-    Inlined,
-    lower_checkpoint,
-    lower_cond,
-    lower_scan,
-    lower_while,
-)
 from graphjit.codegen.lower_fused import FusedLowering
-from graphjit.codegen.lower_scan import locate, scan
-from graphjit.codegen.lower_unwind import lower_unwind
 from graphjit.codegen.nest import Axes, Nest, address
 from graphjit.codegen.plan import lifetimes, plan
 from graphjit.errors import CompileError
@@ -38,13 +29,7 @@ from graphjit.ir.primitive import TABLE
 from graphjit.ir.view import View, contiguous
 
 Read = tuple[Buffer, View]
-CONTROL = {
-    "scan": lower_scan,
-    "while": lower_while,
-    "cond": lower_cond,
-    "unwind": lower_unwind,
-    "checkpoint": lower_checkpoint,
-}
+CONTROL = frozenset({"scan", "while", "cond", "unwind", "checkpoint"})
 
 
 def lower(
@@ -132,7 +117,9 @@ class Lowering(Buffers):
         self._kernel(node, lowering.run(), "fused " + ", ".join(dict.fromkeys(ops)))
 
     def _control(self, node: Node) -> None:
-        self._kernel(node, CONTROL[node.op](self, node))
+        from graphjit.codegen.lower_unwind import CONTROL as RULES  # for those who need them
+
+        self._kernel(node, RULES[node.op](self, node))
 
     def whole(self, ident: int) -> Buffer:
         """A node's value in C order, copied if it is a view of something else."""
@@ -195,8 +182,12 @@ class Lowering(Buffers):
         if node.op == "concatenate":
             return self._concatenate(node, out)
         if node.op in ("cumsum", "recurrence"):
+            from graphjit.codegen.lower_scan import scan  # for those who need it
+
             return scan(node, [self.read(i) for i in node.inputs], out, self.fresh)
         if node.op in ("argmax", "argmin"):
+            from graphjit.codegen.lower_scan import locate  # for those who need it
+
             return locate(node, self.read(node.inputs[0]), out, self.fresh)
         if node.op in ("reshape", "broadcast", "transpose", "slice"):
             buffer, view = self.read(node.inputs[0])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
+from graphjit.codegen.buffers import Inlined
 from graphjit.codegen.loops import (
     Address,
     Buffer,
@@ -23,14 +23,6 @@ from graphjit.codegen.loops import (
 )
 from graphjit.ir.aval import Aval, DType
 from graphjit.ir.graph import Graph, Node
-
-
-@dataclass(frozen=True)
-class Inlined:
-    """The statements of a carried graph, and the memory that they need meanwhile."""
-
-    statements: list[Statement]
-    uses: tuple[Buffer, ...]
 
 
 class Outer(Protocol):
@@ -82,9 +74,8 @@ def lower_scan(outer: Outer, node: Node) -> list[Statement]:
 
 def one(buffer: Buffer, aval: Aval, index: str) -> Buffer:
     """The slice of a stacked buffer that the loop is at."""
-    here = f"{index}*{aval.size}" if aval.size != 1 else index
-    start = f"{buffer.start} + {here}" if buffer.start else here
-    return replace(buffer, size=aval.size, shape=aval.shape, start=start)
+    start = (*buffer.start, (index, aval.size))
+    return buffer._replace(size=aval.size, shape=aval.shape, start=start)
 
 
 def started(outer: Outer, initial: Sequence[Buffer], carries: Sequence[Buffer]) -> list[Statement]:

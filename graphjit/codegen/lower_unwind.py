@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
+from graphjit.codegen.buffers import Inlined
 from graphjit.codegen.loops import (
     Address,
     Buffer,
@@ -21,7 +21,15 @@ from graphjit.codegen.loops import (
     Value,
     While,
 )
-from graphjit.codegen.lower_control import Inlined, Outer, started, tally
+from graphjit.codegen.lower_control import (
+    Outer,
+    lower_checkpoint,
+    lower_cond,
+    lower_scan,
+    lower_while,
+    started,
+    tally,
+)
 from graphjit.ir.graph import Node
 
 COUNT = np.dtype(np.int64)
@@ -122,7 +130,7 @@ class Unwinding:
 
     def places(self, count: Value) -> list[Buffer]:
         """Where on each tape the round of this number is."""
-        return [replace(t, start=f"{count.name}*{t.size}") for t in self.tapes]
+        return [t._replace(start=((count.name, t.size),)) for t in self.tapes]
 
     def between(self, sources: Sequence[Buffer], targets: Sequence[Buffer]) -> list[Statement]:
         """Copies of whole buffers."""
@@ -142,3 +150,12 @@ class Unwinding:
         """What both loops need to keep: the carries, the constants, the results, the parts' own."""
         own = (*self.carries, *self.operands, *self.results, self.count)
         return (*own, *(b for part in parts for b in part.uses))
+
+
+CONTROL = {
+    "scan": lower_scan,
+    "while": lower_while,
+    "cond": lower_cond,
+    "unwind": lower_unwind,
+    "checkpoint": lower_checkpoint,
+}

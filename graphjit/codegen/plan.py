@@ -7,11 +7,16 @@ import heapq
 import itertools
 from collections.abc import Collection
 
+import numpy as np
+
 from graphjit.codegen.loops import (
     Address,
     Buffer,
+    Check,
     For,
+    Index,
     Kernel,
+    Let,
     Load,
     LoopProgram,
     Statement,
@@ -21,8 +26,9 @@ from graphjit.codegen.loops import (
     walk,
     writes,
 )
-from graphjit.ir.aval import DType
+from graphjit.ir.aval import DType, dtype_name
 
+SCALAR = (Let, Index, Check)  # most statements, and none of memory
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 
@@ -92,16 +98,26 @@ def padded(buffer: Buffer) -> int:
     return -(-max(buffer.size, 1) // step) * step
 
 
+def argument_order(program: LoopProgram) -> list[Buffer]:
+    """The buffers in the order in which ``run`` takes them."""
+    work = [Buffer(f"work_{dtype_name(d)}", n, d, "work", (n,)) for d, n in program.work.items()]
+    status = [Buffer("status", 1, np.dtype(np.int64), "output", (1,))] if program.checks else []
+    outputs = [b for b in program.outputs if b.name not in program.aliases]
+    return [*program.inputs, *(b for b, _ in program.constants), *outputs, *work, *status]
+
+
 def lifetimes(kernels: list[Kernel]) -> dict[str, tuple[Buffer, int, int]]:
     """For each work buffer the first and the last kernel that touches it."""
     live: dict[str, tuple[Buffer, int, int]] = {}
     for index, kernel in enumerate(kernels):
         for statement in walk(kernel.statements):
+            if isinstance(statement, SCALAR):
+                continue
             uses = getattr(statement, "uses", ())
             for buffer in (*reads(statement), *writes(statement), *uses):
                 if buffer.role == "work":
                     known = live.get(buffer.name, (buffer, index, index))
-                    whole = max(known[0], buffer, key=lambda b: b.size)  # not a slice of it
+                    whole = known[0] if known[0].size >= buffer.size else buffer  # no slice of it
                     live[buffer.name] = whole, known[1], index
     return live
 

@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from graphjit.codegen.epoch import CONVERGED, NOT_FINITE, Epoch
 from graphjit.codegen.loops import Buffer, LoopProgram
-from graphjit.codegen.render_numba import Writer, argument_order
+from graphjit.codegen.plan import argument_order
+from graphjit.codegen.render_numba import Writer
 
 CONTROL = Buffer("control", 5, np.dtype(np.int64), "output", (5,))
 MONITOR = Buffer("monitor", 3, np.dtype(np.float64), "output", (3,))
-# What ``control`` holds, by position.
-FIRST, LAST, ORIGIN, DONE, REASON = range(5)
-RUNNING, NOT_FINITE, CONVERGED = range(3)
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """How an epoch is cut: ``full`` batches of ``batch`` examples, then ``rest`` examples."""
-
-    examples: int
-    batch: int
-
-    @property
-    def full(self) -> int:
-        """How many batches are whole."""
-        return self.examples // self.batch
-
-    @property
-    def rest(self) -> int:
-        """The examples in the last, smaller batch; 0 where there is none."""
-        return self.examples % self.batch
-
-    @property
-    def steps(self) -> int:
-        """How many batches an epoch has."""
-        return self.full + (self.rest > 0)
 
 
 def merged(full: LoopProgram, rest: LoopProgram | None) -> LoopProgram:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import linecache
 
-import numpy as np
-
 from graphjit.codegen.expressions import call, computed, name, place, stored, whole, written
 from graphjit.codegen.loops import (
     Address,
@@ -17,6 +15,7 @@ from graphjit.codegen.loops import (
     Gemv,
     If,
     Kernel,
+    Let,
     LoopProgram,
     Statement,
     Store,
@@ -24,7 +23,8 @@ from graphjit.codegen.loops import (
     While,
     walk,
 )
-from graphjit.codegen.plan import lifetimes
+from graphjit.codegen.mathematics.describe import described
+from graphjit.codegen.plan import argument_order, lifetimes
 from graphjit.ir.aval import dtype_name
 from graphjit.ir.graph import Origin
 
@@ -39,14 +39,6 @@ def render(program: LoopProgram, title: str, runtime: str) -> str:
     ``args`` are the inputs, constants, outputs, the work array of each dtype, then the status.
     """
     return Writer(program).module(title, runtime)
-
-
-def argument_order(program: LoopProgram) -> list[Buffer]:
-    """The buffers in the order in which ``run`` takes them."""
-    work = [Buffer(f"work_{dtype_name(d)}", n, d, "work", (n,)) for d, n in program.work.items()]
-    status = [Buffer("status", 1, np.dtype(np.int64), "output", (1,))] if program.checks else []
-    outputs = [b for b in program.outputs if b.name not in program.aliases]
-    return [*program.inputs, *(b for b, _ in program.constants), *outputs, *work, *status]
 
 
 class Writer:
@@ -217,6 +209,8 @@ def needed(s: Statement) -> set[str]:
     match s:
         case For() if short(s):
             return {"hide"}
+        case Let() if described(s.op, s.value.dtype):
+            return {s.op}
         case Gemm():
             return {"gemm", *parted(s.a, s.b, s.c)}
         case Gemv():

@@ -8,9 +8,7 @@ argument is the address of a table of pointers.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -20,10 +18,13 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from graphjit.codegen import objects
 from graphjit.codegen.blas import find
+from graphjit.codegen.mathematics.describe import PLACES
+from graphjit.codegen.numba_mathematics import function
+from graphjit.codegen.objects import DATA, ITEMS, WORD
 from graphjit.ir.aval import DTYPES
 
-WORD = ctypes.sizeof(ctypes.c_void_p)
 INT = ir.IntType(64)
 ENUM = ir.IntType(32)
 ROW_MAJOR, NO_TRANSPOSE = 101, 111
@@ -33,28 +34,6 @@ OPTIONS: dict[str, Any] = {
     "no_rewrites": True,
     "nogil": True,
 }
-
-
-def word(address: int) -> int:
-    """The machine word at an address."""
-    return ctypes.c_size_t.from_address(address).value
-
-
-@cache
-def direct() -> bool:
-    """Whether tuples, arrays and scalars lie in memory as CPython and NumPy lay them out."""
-    array, real, strong = np.arange(3.0), 1.25, np.float32(2.5)
-    pack = (array, real)
-    try:
-        items = [word(id(pack) + 3 * WORD), word(id(pack) + 4 * WORD)]
-        data = word(id(array) + 2 * WORD)
-        values = (
-            ctypes.c_double.from_address(id(real) + 2 * WORD).value,
-            ctypes.c_float.from_address(id(strong) + 2 * WORD).value,
-        )
-    except (OSError, ValueError):
-        return False
-    return items == [id(array), id(real)] and data == array.ctypes.data and values == (1.25, 2.5)
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -77,15 +56,11 @@ def _pointer_reader(short: str, *, scalar: bool) -> Any:
                 place = builder.add(address, ir.Constant(INT, offset))
                 return builder.load(builder.inttoptr(place, INT.as_pointer()))
 
-            if not direct():
+            if not objects.direct():
                 address = load(values[0], WORD * index)
             else:
-                item = load(values[0], WORD * (3 + index))
-                address = (
-                    builder.add(item, ir.Constant(INT, 2 * WORD))
-                    if scalar
-                    else load(item, 2 * WORD)
-                )
+                item = load(values[0], ITEMS + WORD * index)
+                address = builder.add(item, ir.Constant(INT, DATA)) if scalar else load(item, DATA)
             return builder.inttoptr(address, context.get_value_type(pointer))
 
         return pointer(types.intp, position), generate
@@ -260,8 +235,10 @@ def release(typing: Any, tape: Any) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    """The readers of arguments, by dtype: ``array_f64``, ``scalar_f32``, ..."""
+    """The readers of arguments, by dtype (``array_f64``, ...), and mathematics (``exp``, ...)."""
     for table in (ARRAYS, SCALARS, TAPES):
         if name in table:
             return table[name]
+    if name in PLACES:
+        return function(name)
     raise AttributeError(name)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from graphjit.codegen.mathematics.describe import PLACES
+from graphjit.codegen.mathematics.text import python_function
 from graphjit.ir.aval import DTYPES
 
 
@@ -87,8 +89,10 @@ def release(tape: Any) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """The readers of arguments, by dtype: ``array_f64``, ``scalar_f32``, ..."""
+    """The readers of arguments, by dtype (``array_f64``, ...), and mathematics (``exp``, ...)."""
     for table in (ARRAYS, SCALARS, TAPES):
         if name in table:
             return table[name]
+    if name in PLACES:
+        return python_function(name)
     raise AttributeError(name)

@@ -17,10 +17,15 @@ BOOLEAN = frozenset({
 
 
 class Scalars:
-    """Emits one scalar statement an operation; Python numbers take the other operands' dtype."""
+    """Emits one scalar statement an operation; Python numbers take the other operands' dtype.
 
-    def __init__(self, let: Callable[..., Scalar]) -> None:
+    Attributes:
+        fused: Whether ``fma`` may round once; else it is a product and a sum.
+    """
+
+    def __init__(self, let: Callable[..., Scalar], *, fused: bool = True) -> None:
         self._let = let
+        self.fused = fused
         self._negated: dict[Scalar, Scalar] = {}
 
     def __getattr__(self, op: str) -> Callable[..., Scalar]:
@@ -48,9 +53,25 @@ class Scalars:
         """The magnitude; that of a negated value is found from the value itself."""
         return self.op("absolute", self._negated.get(x, x))
 
+    def fma(self, a: Any, b: Any, c: Any) -> Scalar:
+        """A b + c, in one rounding where the processor has it and ``fused`` allows it."""
+        return self.op("fma", a, b, c) if self.fused else self.add(self.multiply(a, b), c)
+
     def select(self, condition: Scalar, a: Any, b: Any) -> Scalar:
         """A where the condition holds, else b."""
         return self.op("select", condition, a, b)
+
+    def bits(self, x: Scalar) -> Scalar:
+        """The bits of a float as a signed integer of its width."""
+        return self.op("bits", x, dtype=np.dtype(f"i{x.dtype.itemsize}"))
+
+    def from_bits(self, x: Scalar) -> Scalar:
+        """The float that has the bits of a signed integer."""
+        return self.op("from_bits", x, dtype=np.dtype(f"f{x.dtype.itemsize}"))
+
+    def rare(self, condition: Scalar, usual: Scalar, function: str, *x: Scalar) -> Scalar:
+        """``usual``, but where the condition holds what the C library's function gives for x."""
+        return self._let("rare", (condition, usual, *x), usual.dtype, (function,))
 
     def strong_multiply(self, a: Scalar, b: Scalar) -> Scalar:
         """A b, and 0 where either is 0, whatever the other."""
@@ -60,6 +81,11 @@ class Scalars:
     def logaddexp(self, a: Scalar, b: Scalar) -> Scalar:
         """The larger plus log1p(exp(-|a - b|)); the same infinity twice has no gap."""
         return self.add(self.maximum(a, b), self.log1p(self._tail(self._gap(a, b))))
+
+    def logaddexp2(self, a: Scalar, b: Scalar) -> Scalar:
+        """The larger plus log2(1 + 2**-|a - b|)."""
+        tail = self.exp2(self.negative(self.absolute(self._gap(a, b))))
+        return self.add(self.maximum(a, b), self.multiply(1 / np.log(2), self.log1p(tail)))
 
     def _gap(self, a: Scalar, b: Scalar) -> Scalar:
         """The size of a - b matters only, and it is a number where one of them is known to be."""
@@ -189,24 +215,16 @@ class Scalars:
     def _like(self, value: float, x: Scalar) -> Scalar:
         return Constant(value, x.dtype)
 
-    def expit(self, x: Scalar) -> Scalar:
-        """1 / (1 + exp(-x)) from exp(-|x|), which never overflows."""
-        tail = self._tail(x)
-        high = self.divide(1, self.add(1, tail))
-        return self.select(self.less(x, 0), self.multiply(tail, high), high)
-
     def log_expit(self, x: Scalar) -> Scalar:
         """-(max(-x, 0) + log1p(exp(-|x|))), which neither overflows nor cancels."""
         tail = self.log1p(self._tail(x))
         return self.negative(self.add(self.maximum(self.negative(x), self._like(0, x)), tail))
 
-    def logit(self, x: Scalar) -> Scalar:
-        """log(x / (1 - x)); around 1/2, where that cancels, in terms of 2x - 1."""
-        shifted = self.subtract(self.multiply(2, x), 1)
-        near = self.subtract(self.log1p(shifted), self.log1p(self.negative(shifted)))
-        far = self.log(self.divide(x, self.subtract(1, x)))
-        middle = self.logical_and(self.greater(x, 0.3), self.less(x, 0.65))
-        return self.select(middle, near, far)
+    def polygamma(self, x: Scalar, order: int) -> Scalar:
+        """The derivative of digamma of an order: a described function for each."""
+        from graphjit.codegen.mathematics.gamma import polygamma_of  # which is made of these
+
+        return self.op(polygamma_of(order), x)
 
     def xlogy(self, a: Scalar, b: Scalar) -> Scalar:
         """A log b, and 0 where a is 0 and b is a number."""

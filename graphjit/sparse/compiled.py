@@ -13,6 +13,7 @@ from scipy import sparse
 from graphjit.errors import DTypeError, TraceError
 from graphjit.ir.builder import Builder
 from graphjit.ir.graph import Graph
+from graphjit.launch.trees import Unexpected
 from graphjit.sparse.coloring import Coloring, hessian_coloring, jacobian_coloring
 from graphjit.sparse.compress import compressed, inputs_of, joined
 from graphjit.sparse.dependence import dependence
@@ -24,7 +25,6 @@ from graphjit.tracing.trees import Arguments
 from graphjit.transforms.compiled import Compiled
 from graphjit.transforms.derive import Derived, Targets, lifted, plural, shown, simplified
 from graphjit.transforms.gradient import Gradient, with_gradient
-from graphjit.transforms.quick import Unexpected
 from graphjit.transforms.specialise import Specialisation
 
 

@@ -13,14 +13,13 @@ names ``graphjit.special``.
 from __future__ import annotations
 
 import dis
+import sys
 import types
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-from scipy import special
-
-from graphjit.ir.registry import FUNCTIONS
+from graphjit.ir.registry import FUNCTIONS, with_scipy
 from graphjit.ir.symbol import Symbol
 
 Known = dict[types.FunctionType, types.FunctionType]
@@ -83,7 +82,8 @@ def codes(code: types.CodeType) -> Iterator[types.CodeType]:
 def reaches(value: Any) -> bool:
     """Whether a global is one of the functions, or a module through which it is reached."""
     module = isinstance(value, types.ModuleType) and value.__name__ in ("scipy", "scipy.special")
-    return module or any(value is getattr(special, name) for name in NAMES)
+    special = sys.modules.get("scipy.special")  # nobody can name what nobody has imported
+    return module or any(value is getattr(special, n, special) for n in NAMES if special)
 
 
 def own(helper: types.FunctionType, function: types.FunctionType) -> bool:
@@ -148,7 +148,9 @@ def either(function: Callable[..., Any]) -> Callable[..., Any]:
     """SciPy's function for arrays, ours for traced values."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        traced = any(isinstance(value, Symbol) for value in (*args, *kwargs.values()))
-        return (FUNCTIONS[function] if traced else function)(*args, **kwargs)
+        if not any(isinstance(value, Symbol) for value in (*args, *kwargs.values())):
+            return function(*args, **kwargs)
+        with_scipy()
+        return FUNCTIONS[function](*args, **kwargs)
 
     return call

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
@@ -32,6 +35,29 @@ RANDOM_HINT = (
 
 _active: ContextVar[Builder | None] = ContextVar("graphjit_active_trace", default=None)
 active = _active.get
+_count, _counting = ctypes.c_int64(), threading.Lock()
+
+
+def traces_address() -> int:
+    """Where the number of traces under way in all threads is, for native code to look at."""
+    return ctypes.addressof(_count)
+
+
+def _counted(step: int) -> None:
+    """Count a trace that begins or ends."""
+    with _counting:
+        _count.value += step
+
+
+def _only_own() -> None:
+    """In a forked process there are no traces but those around the fork."""
+    outer = active()
+    _count.value = 0 if outer is None else outer.level + 1
+    _counting._at_fork_reinit()  # type: ignore[attr-defined] # noqa: SLF001 - as logging does
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_only_own)
 
 
 class TraceBuilder(Builder):
@@ -126,6 +152,7 @@ def trace_call(arguments: Arguments) -> Traced:
     kinds = arguments.kinds
     builder = TraceBuilder()
     token = _active.set(builder)
+    _counted(1)
     try:
         args, kwargs = arguments.rebuilt(enter(builder, kinds))
         random = dict(random_states(function))
@@ -134,6 +161,7 @@ def trace_call(arguments: Arguments) -> Traced:
         outputs, ids = leave(builder, result)
     finally:
         builder.closed = True
+        _counted(-1)
         _active.reset(token)
     del result, args, kwargs  # they would make every array look as if the user still held it
     graph, captured = settle(builder, ids)

@@ -15,6 +15,7 @@ from graphjit.train.fit import (
     minimize,
     stochastic_gradient_descent,
 )
+from graphjit.train.one_step import train_step
 from graphjit.train.optimizers import SGD, Adam, Optimizer, adam, apply_updates, sgd
 from graphjit.train.result import TrainResult
 
@@ -30,4 +31,5 @@ __all__ = [
     "minimize",
     "sgd",
     "stochastic_gradient_descent",
+    "train_step",
 ]

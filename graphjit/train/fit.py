@@ -9,18 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.codegen.render_loop import Epoch
+from graphjit.codegen.epoch import Epoch
 from graphjit.flags import current
 from graphjit.tracing.trees import flatten
 from graphjit.train.checks import check_optimizer, checked_batch, checked_data
+from graphjit.train.kept import loop_of
+from graphjit.train.loop import NativeLoop
 from graphjit.train.optimizers import Optimizer, Schedule, is_float, sgd
 from graphjit.train.result import TrainResult
 from graphjit.train.run import Order, Training, bar, interruptible, not_finite
-from graphjit.train.step import Loop, Setup
+from graphjit.train.setup import Setup
 
 Loss = Callable[..., Any]
 
-_loops: weakref.WeakKeyDictionary[Any, dict[Any, Loop]] = weakref.WeakKeyDictionary()
+_loops: weakref.WeakKeyDictionary[Any, dict[Any, NativeLoop]] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
 
@@ -115,13 +117,13 @@ def minimize(
     training = Training(loop, setup, order, tolerance, epochs * epoch.steps)
     with interruptible() as interrupted, bar(progress, training.total) as shown:
         reason = training.run(interrupted, shown)
-    result = training.result(reason, loop.seconds if fresh else 0.0)
+    result = training.result(reason, fresh=fresh)
     if reason == "not finite":
         raise not_finite(result, training)
     return result
 
 
-def loop_for(setup: Setup) -> tuple[Loop, bool]:
+def loop_for(setup: Setup) -> tuple[NativeLoop, bool]:
     """The compiled loop for this setup, and whether it was compiled just now."""
     leaves, spec = flatten((setup.params, setup.state, setup.data))
     forms = tuple(
@@ -139,5 +141,5 @@ def loop_for(setup: Setup) -> tuple[Loop, bool]:
         loop = known.get(key)
         if loop is not None and not loop.changed():
             return loop, False
-        known[key] = loop = Loop(setup)
+        known[key] = loop = loop_of(setup)
         return loop, True

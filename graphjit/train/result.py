@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -9,6 +10,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 Reason = Literal["finished", "converged", "interrupted", "not finite"]
+
+
+class LazyText:
+    """A text that is made when it is first read."""
+
+    def __init__(self, make: Callable[[], str]) -> None:
+        self._make: Callable[[], str] | None = make
+        self._text = ""
+
+    def __str__(self) -> str:
+        make = self._make
+        if make is not None:
+            self._text, self._make = make(), None
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LazyText) and str(self) == str(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> Any:
+        return text_of, (str(self),)
+
+
+def text_of(text: str) -> LazyText:
+    """A text that is there already."""
+    return LazyText(lambda: text)
 
 
 @dataclass(frozen=True)
@@ -24,7 +52,9 @@ class TrainResult:
         steps_per_epoch: How many steps visit every example once.
         seconds: Wall time of the native loop, without compilation.
         compile_seconds: Time to trace and compile; 0 where an earlier call's program served.
-        source: The generated program.
+        text: The generated program, rendered when it is asked for.
+        cache: What the cache on disk had of the program: ``hit``, ``miss`` or ``not kept`` and
+            why; empty where an earlier call's program served, or the cache is off.
     """
 
     params: Any
@@ -34,7 +64,13 @@ class TrainResult:
     steps_per_epoch: int
     seconds: float
     compile_seconds: float
-    source: str = field(repr=False)
+    text: LazyText = field(repr=False)
+    cache: str = field(default="", repr=False)
+
+    @property
+    def source(self) -> str:
+        """The generated program."""
+        return str(self.text)
 
     @property
     def steps(self) -> int:

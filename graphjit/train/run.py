@@ -7,21 +7,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 import optree
 from numpy.typing import NDArray
 
-from graphjit.codegen.build import out_of_range
-from graphjit.codegen.render_loop import CONVERGED, DONE, NOT_FINITE, REASON, Epoch
+from graphjit.codegen.epoch import CONVERGED, DONE, NOT_FINITE, REASON, Epoch
+from graphjit.codegen.program import out_of_range
 from graphjit.errors import TrainingError
 from graphjit.tracing.origin import user_line
 from graphjit.tracing.trees import flatten
 from graphjit.train.checks import native
+from graphjit.train.loop import NativeLoop
 from graphjit.train.optimizers import is_float
-from graphjit.train.result import Reason, TrainResult
-from graphjit.train.step import Loop, Setup, carried, hyperparameters
+from graphjit.train.result import LazyText, Reason, TrainResult
+from graphjit.train.setup import Setup, carried, hyperparameters
 
 CHUNK_SECONDS = 0.2  # between two looks at Ctrl-C and the progress bar
 
@@ -55,7 +57,7 @@ class Training:
     """The state of a run: arrays that the native loop overwrites, and what was seen so far."""
 
     def __init__(
-        self, loop: Loop, setup: Setup, order: Order, tolerance: float | None, total: int
+        self, loop: NativeLoop, setup: Setup, order: Order, tolerance: float | None, total: int
     ) -> None:
         self.loop, self.setup, self.order, self.total = loop, setup, order, total
         self.tolerance = -1.0 if tolerance is None else float(tolerance)
@@ -105,7 +107,7 @@ class Training:
         values.update((f"captured{i}", native(a)) for i, a in enumerate(self.loop.captured))
         if self.setup.gathers:
             values["order"] = self.order.between(origin, -(-last // steps))
-        losses = values["losses"] = np.zeros(last - first, self.loop.program.outputs[0].dtype)
+        losses = values["losses"] = np.zeros(last - first, self.loop.losses)
         pack = self.loop.arguments(values)
         self.loop.call(pack)
         self.check_status(pack)
@@ -115,11 +117,10 @@ class Training:
 
     def check_status(self, pack: tuple[Any, ...]) -> None:
         """Raise for an index out of range in the loss."""
-        if self.loop.program.checks:
-            place = [b.name for b in self.loop.order].index("status")
-            code = int(pack[place][0])
+        if self.loop.checks:
+            code = int(pack[self.loop.places["status"]][0])
             if code:
-                raise out_of_range(self.loop.program, code)
+                raise out_of_range(self.loop, code)
 
     def rewind(self) -> None:
         """Go back to the last parameters whose loss was finite, by running the steps again."""
@@ -136,7 +137,7 @@ class Training:
             self.chunk(good)
         self.done, self.losses = bad, [losses]
 
-    def result(self, reason: Reason, compile_seconds: float) -> TrainResult:
+    def result(self, reason: Reason, *, fresh: bool) -> TrainResult:
         """The parameters and the state in their containers again."""
         leaves, spec = flatten((self.setup.params, self.setup.state))
         arrays = iter(self.carried)
@@ -153,8 +154,9 @@ class Training:
             state,
             self.setup.epoch.steps,
             self.seconds,
-            compile_seconds,
-            self.loop.source,
+            self.loop.seconds if fresh else 0.0,
+            LazyText(partial(self.loop.text, self.setup.empty())),
+            self.loop.cache if fresh else "",
         )
 
 

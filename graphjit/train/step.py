@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import optree
 
-from graphjit.codegen.build import compiled, launcher, runtime
+from graphjit.codegen.build import Kept, compiled, launcher, native, runtime
 from graphjit.codegen.loops import Buffer, LoopProgram
 from graphjit.codegen.lower import lower
-from graphjit.codegen.render_loop import Epoch, loop_arguments, merged, render_loop
+from graphjit.codegen.program import on_pack
+from graphjit.codegen.render_llvm_loop import render_loop as render_llvm_loop
+from graphjit.codegen.render_loop import loop_arguments, merged, render_loop
 from graphjit.errors import DTypeError
 from graphjit.flags import current
 from graphjit.ir.dispatch import emit
@@ -25,35 +27,10 @@ from graphjit.tracing.guards import Guards
 from graphjit.tracing.substitute import substituted
 from graphjit.tracing.trace import Traced, trace
 from graphjit.tracing.trees import flatten
-from graphjit.train.optimizers import Optimizer, apply_updates, is_float
+from graphjit.train.loop import Memory, NativeLoop, Piece
+from graphjit.train.optimizers import apply_updates, is_float
+from graphjit.train.setup import Setup, carried, guards_of, hyperparameters
 from graphjit.transforms.decorators import value_and_grad
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a loop is compiled for.
-
-    ``data`` are arrays with one example a row; ``epoch`` cuts them into batches.
-    """
-
-    loss: Callable[..., Any]
-    optimizer: Optimizer
-    params: Any
-    state: Any
-    data: tuple[Any, ...]
-    epoch: Epoch
-
-    @property
-    def gathers(self) -> bool:
-        """Whether batches are picked from the data, rather than all used at once."""
-        return self.epoch.batch != self.epoch.examples
-
-
-def hyperparameters(optimizer: Optimizer) -> dict[str, float]:
-    """The optimizer's float fields: arguments of the compiled step."""
-    fields = dataclasses.fields(optimizer)  # type: ignore[arg-type]
-    values = {f.name: getattr(optimizer, f.name) for f in fields}
-    return {name: v for name, v in values.items() if isinstance(v, float)}
 
 
 def step_function(setup: Setup) -> Callable[..., Any]:
@@ -95,58 +72,78 @@ def pick(array: Any, index: Symbol) -> Any:
     return emit("gather", array, index, axes=(0,)) if isinstance(array, Symbol) else array
 
 
-class Loop:
-    """A compiled training loop for one setup.
+class Steps:
+    """The programs of one step: on a full batch, and on the last, smaller one.
 
     Attributes:
-        source: The generated text.
-        seconds: What tracing and compiling took.
-        graphs: The optimised graphs of a full batch's step, and of the last, smaller one's.
+        captured: The arrays behind the hidden inputs.
+        exposed: Arrays whose elements the trace may have read in Python.
+        graphs: The optimised graphs.
+        programs: Their loop programs.
+        program: One program's worth of buffers for both.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.epoch, self.title, self.jit = setup.epoch, setup.title, current().jit
+        sizes = [setup.epoch.batch, *([setup.epoch.rest] if setup.epoch.rest else [])]
+        traces = [traced_step(setup, size) for size in sizes]
+        self.captured = traces[0].captured
+        self.exposed = exposed(setup, self.captured)
+        self.graphs = [run(t.graph, PROGRAM) for t in traces]
+        self.programs: list[LoopProgram] = []
+        for graph, traced in zip(self.graphs, traces, strict=True):
+            after = self.programs[-1] if self.programs else None
+            self.programs.append(lower_step(graph, traced, setup, after))
+        self.full, self.rest = self.programs[0], self.programs[1] if setup.epoch.rest else None
+        self.program = merged(self.full, self.rest)
+
+    @cached_property
+    def source(self) -> str:
+        """The loop as readable Python text, whatever its machine code is made from."""
+        text = runtime(jit=self.jit)
+        return render_loop(self.full, self.rest, self.epoch, self.title, text)
+
+    def compiled(self) -> tuple[Callable[[tuple[Any, ...]], None], Kept | None]:
+        """What runs the loop, and where its object code is kept."""
+        if self.jit and current().renderer == "llvm":
+            code, kept = native(render_llvm_loop(self.full, self.rest, self.epoch, self.title))
+            return on_pack(code), kept
+        return launcher(compiled(self.source, self.title), jit=self.jit), None
+
+
+class Loop(NativeLoop):
+    """A training loop that was compiled just now.
+
+    Attributes:
+        kept: Where its object code is on disk, and what that calls; None where it is not.
     """
 
     def __init__(self, setup: Setup) -> None:
         start = time.perf_counter()
-        self.epoch, self.jit = setup.epoch, current().jit
-        sizes = [setup.epoch.batch, *([setup.epoch.rest] if setup.epoch.rest else [])]
-        traces = [traced_step(setup, size) for size in sizes]
-        self.captured = traces[0].captured
-        self.guards = guards(setup, self.captured)
-        self.graphs = [run(t.graph, PROGRAM) for t in traces]
-        programs: list[LoopProgram] = []
-        for graph, traced in zip(self.graphs, traces, strict=True):
-            after = programs[-1] if programs else None
-            programs.append(lower_step(graph, traced, setup, after))
-        self.program = merged(programs[0], programs[1] if len(programs) > 1 else None)
-        self.programs = programs
-        title = f"training loop of {getattr(setup.loss, '__name__', 'loss')}"
-        rest = programs[1] if len(programs) > 1 else None
-        self.source = render_loop(programs[0], rest, self.epoch, title, runtime(jit=self.jit))
-        self.call = launcher(compiled(self.source, title), jit=self.jit)
-        self.order = loop_arguments(self.program)
+        self.steps = steps = Steps(setup)
+        call, self.kept = steps.compiled()
+        guards = guards_of(setup, steps.exposed)
+        super().__init__(memory_of(steps.program), steps.captured, guards, call)
         self.seconds = time.perf_counter() - start
 
-    def changed(self) -> str:
-        """What the trace relied on and is no longer so, or an empty string."""
-        return next(filter(None, (g.changed() for g in self.guards)), "")
-
-    def arguments(self, values: dict[str, Any]) -> tuple[Any, ...]:
-        """The tuple for ``entry``: given arrays by name, constants, fresh scratch for the rest."""
-        constants = {b.name: np.ascontiguousarray(v) for b, v in self.program.constants}
-        known = {**constants, **values}
-        return tuple(
-            known[b.name] if b.name in known else np.zeros(b.shape or (1,), b.dtype)
-            for b in self.order
-        )
+    def text(self, setup: Setup) -> str:  # noqa: ARG002 - it was rendered for this one
+        """The generated text."""
+        return self.steps.source
 
 
-def guards(setup: Setup, captured: Sequence[Any]) -> list[Guards]:
-    """Guards of what the loss, and a schedule of the optimizer, read beside their arguments."""
-    schedules = [v for v in vars(setup.optimizer).values() if callable(v)]
-    found = [Guards(function) for function in (setup.loss, *schedules)]
+def memory_of(program: LoopProgram) -> Memory:
+    """What a loop takes."""
+    order = [Piece(b.name, b.shape, b.dtype) for b in loop_arguments(program)]
+    constants = {b.name: np.ascontiguousarray(v) for b, v in program.constants}
+    return Memory(order, constants, tuple(program.checks))
+
+
+def exposed(setup: Setup, captured: Sequence[Any]) -> list[Any]:
+    """The arrays whose elements the trace may have read in Python."""
+    found = [Guards(function) for function in setup.functions]
     known = {id(a) for g in found for a in g.arrays.values()}
-    for guard in found:
-        guard.freeze(list(captured), computed=any(id(a) not in known for a in captured))
-    return found
+    computed = any(id(a) not in known for a in captured)
+    return [g.arrays[name] for g in found for name in g.exposed(list(captured), computed=computed)]
 
 
 def traced_step(setup: Setup, size: int) -> Traced:
@@ -176,19 +173,13 @@ def check_kept(traced: Traced, setup: Setup) -> None:
         )
 
 
-def carried(setup: Setup) -> list[Any]:
-    """The leaves that a step reads and replaces: trained parameters, optimizer state."""
-    leaves, _ = flatten((setup.params, setup.state))
-    return [leaf for leaf in leaves if is_float(leaf) or isinstance(leaf, np.ndarray)]
-
-
 def lower_step(
     graph: Graph, traced: Traced, setup: Setup, after: LoopProgram | None
 ) -> LoopProgram:
     """Lower a step with named buffers: parameters and state are overwritten in place."""
     inputs = input_buffers(graph, traced, setup)
     aval = graph.nodes[graph.outputs[0]].aval
-    losses = Buffer("losses", 1, aval.dtype, "output", (1,), start="row")
+    losses = Buffer("losses", 1, aval.dtype, "output", (1,), start=(("row", 1),))
     donated = {1 + i: i for i in range(len(carried(setup)))}
     labels = [traced.arguments.names[i] for i in traced.arguments.traced]
     return lower(graph, inputs, {0: losses}, donated, after, labels)
@@ -202,7 +193,7 @@ def input_buffers(graph: Graph, traced: Traced, setup: Setup) -> Sequence[Buffer
     if setup.gathers:
         names[captured - 1] = "order"
     avals = graph.avals(graph.inputs)
-    starts = ["at" if name == "order" else "" for name in names]
+    starts = [(("at", 1),) if name == "order" else () for name in names]
     return [
         Buffer(name, a.size, a.dtype, "input", a.shape or (1,), start)
         for name, a, start in zip(names, avals, starts, strict=True)

@@ -1,13 +1,23 @@
-"""Transformations of functions: compile one, differentiate one, batch one."""
+"""Transformations of functions: compile one, differentiate one, batch one.
 
-from graphjit.transforms.batching import vmap
+Those that only some programs use are imported when they are first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from graphjit.transforms.compiled import Compiled
 from graphjit.transforms.decorators import grad, jit, value_and_grad
-from graphjit.transforms.forward import jvp
-from graphjit.transforms.hessians import hessian, hvp
-from graphjit.transforms.jacobians import jacfwd, jacobian, jacrev
-from graphjit.transforms.reverse import vjp
-from graphjit.transforms.stop import stop_gradient
+
+if TYPE_CHECKING:
+    from graphjit.transforms.batching import vmap
+    from graphjit.transforms.forward import jvp
+    from graphjit.transforms.hessians import hessian, hvp
+    from graphjit.transforms.jacobians import jacfwd, jacobian, jacrev
+    from graphjit.transforms.reverse import vjp
+    from graphjit.transforms.stop import stop_gradient
 
 __all__ = [
     "Compiled",
@@ -24,3 +34,24 @@ __all__ = [
     "vjp",
     "vmap",
 ]
+
+HOMES = {
+    "hessian": "hessians",
+    "hvp": "hessians",
+    "jacfwd": "jacobians",
+    "jacobian": "jacobians",
+    "jacrev": "jacobians",
+    "jvp": "forward",
+    "stop_gradient": "stop",
+    "vjp": "reverse",
+    "vmap": "batching",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    home = importlib.import_module(f"graphjit.transforms.{HOMES[name]}")
+    value = globals()[name] = getattr(home, name)
+    return value

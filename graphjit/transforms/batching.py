@@ -108,7 +108,7 @@ def batched(
     graph: Graph, given: Sequence[int | None], after: Sequence[int | None], size: int
 ) -> Graph:
     """The graph with examples along the given axes of its inputs and outputs."""
-    from graphjit.passes.batch import batch  # loads networkx: 0.17 s, needed only now
+    from graphjit.passes.batch import batch  # the passes are needed only now
 
     wide = [i for i, axis in enumerate(given) if axis is not None]
     single = [i for i, axis in enumerate(after) if axis is None]

@@ -13,18 +13,23 @@ import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 from graphjit.errors import RecompileWarning, TraceError
 from graphjit.ir.builder import Builder
 from graphjit.ir.dispatch import builder_of, lift
 from graphjit.ir.graph import Graph
 from graphjit.ir.symbol import Symbol
+from graphjit.garbage import uncollected
+from graphjit.launch.vectorcall import native_class, python_class
+from graphjit.passes.journal import journal
 from graphjit.tracing.origin import user_line
 from graphjit.tracing.static import Statics
 from graphjit.tracing.trace import active
 from graphjit.tracing.trees import Arguments
 from graphjit.transforms.derive import PLAIN, Derivation, Derived
+from graphjit.transforms.explain import CompileReport, Cost, report
+from graphjit.transforms.native import WARM, NativeCalls
 from graphjit.transforms.quick import MISS
 from graphjit.transforms.specialise import Specialisation, build_program, optimised
 from graphjit.transforms.stats import Stats, changing_integer, reason_between
@@ -48,6 +53,10 @@ class Compiled:
         stats: Counts, times, and why it was compiled again; prints as a table.
     """
 
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """An object that has room for a native way to call it, where there can be one."""
+        return object.__new__(native_class(cls))
+
     def __init__(
         self,
         function: Callable[..., Any],
@@ -62,6 +71,7 @@ class Compiled:
         self._options = (derivation, static_argnames, static_argnums)
         self._statics = Statics.of(function, static_argnames, static_argnums)
         self.stats = Stats()
+        self._native = NativeCalls(self, self.stats)
         self._lock = threading.RLock()
         self._programs: dict[Any, Specialisation] = {}
         self._last: Specialisation | None = None
@@ -75,7 +85,7 @@ class Compiled:
         if last is not None and not kwargs and active() is None and not last.stale():
             result = last.quick(args)
             if result is not MISS:
-                self.stats.calls += 1
+                self._ran(last)
                 return result
         return self._call(self._arguments(args, kwargs))
 
@@ -89,8 +99,23 @@ class Compiled:
             return self._inline(arguments, outer)
         program = self._program(arguments)
         self._last = program
-        self.stats.calls += 1
-        return program.run(program.conformed(arguments.leaves))
+        result = program.run(program.conformed(arguments.leaves))
+        self._ran(program)
+        return result
+
+    def _ran(self, program: Specialisation) -> None:
+        """Count a call; what is called again and again is called natively."""
+        self.stats.slow_calls += 1
+        program.runs += 1
+        if program.runs >= WARM and not program.settled:
+            self._settle(program)
+
+    def _settle(self, program: Specialisation) -> None:
+        """Call a program natively from now on, if it can be and no subclass has its own way."""
+        with self._lock:
+            if not program.settled and type(self).__call__ is Compiled.__call__:
+                self._native.installed(self, program)
+            program.settled = True
 
     def _inline(self, arguments: Arguments, outer: Builder) -> Any:
         """Become part of the graph that an outer trace is building."""
@@ -115,25 +140,30 @@ class Compiled:
         with self._lock:
             known = self._programs.get(key)
             reason = known.stale() if known is not None else ""
+            if known is not None and reason:
+                self._native.discard(known)
             if known is None or reason:
                 known = self._programs[key] = self._build(arguments, reason)
             return known
 
     def _build(self, arguments: Arguments, reason: str) -> Specialisation:
         started = time.perf_counter()
-        derived = self._derive(arguments)
-        adjoint = time.perf_counter() - started - derived.traced.seconds
         # The name is written into the generated text, so only letters and digits are let through.
         name = re.sub(r"\W+", "_", self.__name__, flags=re.ASCII)
         labels = [arguments.names[i] for i in arguments.traced]
-        program = build_program(derived.graph, name, labels)
+        with journal() as passes, uncollected():
+            derived = self._derive(arguments)
+            adjoint = time.perf_counter() - started - derived.traced.seconds
+            program = build_program(derived.graph, name, labels)
         seconds = {"trace": derived.traced.seconds, "adjoint": adjoint, **program.timings}
         if self._newest is not None:
             self._warn_of_integers(self._newest, arguments)
             reason = reason or reason_between(self._newest, arguments)
         self._newest = arguments
         self.stats.note(reason, seconds, derived.mode)
-        return Specialisation(derived, program, statics=self._statics is not None)
+        result = Specialisation(derived, program, statics=self._statics is not None)
+        result.cost = Cost(seconds, passes)
+        return result
 
     def _warn_of_integers(self, old: Arguments, new: Arguments) -> None:
         name = changing_integer(old, new)
@@ -180,6 +210,18 @@ class Compiled:
         """The generated program for these arguments."""
         return self._program(self._arguments(args, kwargs)).program.source
 
+    def explain_compile(self, *args: Any, **kwargs: Any) -> CompileReport:
+        """What compiling for these arguments cost: milliseconds by phase and pass, and counts.
+
+        Compiles if that has not been done yet. Prints as a table.
+
+        Args:
+            *args: As in a call.
+            **kwargs: As in a call.
+        """
+        program = self._program(self._arguments(args, kwargs))
+        return report(self.__name__, program)
+
     def __repr__(self) -> str:
         return f"<compiled {self.__qualname__}>"
 
@@ -212,7 +254,7 @@ class Compiled:
     def __reduce__(self) -> Any:
         if found_by_name(self):
             return self.__qualname__
-        return type(self), (self._function, *self._options)
+        return python_class(type(self)), (self._function, *self._options)
 
 
 def check_callable(function: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any, overload
 
 from graphjit.transforms.compiled import Compiled
 from graphjit.transforms.derive import PLAIN
-from graphjit.transforms.gradient import Gradient
+from graphjit.transforms.gradient import Gradient, checked_budget
 
 Function = Callable[..., Any]
 Decorator = Callable[[Function], Compiled]
@@ -56,14 +56,16 @@ def jit(
 
 @overload
 def grad(
-    f: Function, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = ()
-) -> Compiled: ...
+    f: Function, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = (),
+    *, budget: int | None = None,
+) -> Compiled: ...  # fmt: skip
 
 
 @overload
 def grad(
-    f: None = None, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = ()
-) -> Decorator: ...
+    f: None = None, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = (),
+    *, budget: int | None = None,
+) -> Decorator: ...  # fmt: skip
 
 
 def grad(
@@ -71,6 +73,8 @@ def grad(
     argnums: Numbers = 0,
     has_aux: bool = False,
     static_argnames: Names = (),
+    *,
+    budget: int | None = None,
 ) -> Compiled | Decorator:
     """The gradient of a function that returns a float scalar, compiled.
 
@@ -85,24 +89,30 @@ def grad(
             end. The ``self`` of a method does not count.
         has_aux: ``f`` returns ``(loss, auxiliary)``; the result is ``(gradient, auxiliary)``.
         static_argnames: As in ``jit``.
+        budget: How many bytes of intermediate values may be kept for the backward pass; it
+            computes the others again, the cheapest first (pass ``recompute``). None keeps all that
+            it reads. ``checkpoint`` says by hand where to do so.
 
     Raises:
+        TraceError: ``budget`` is no number of bytes.
         ShapeError: when called, if the result is no scalar.
         DTypeError: when called, if the result or a differentiated argument is no float.
     """
-    return _differentiated(f, argnums, has_aux, static_argnames, value=False)
+    return _differentiated(f, argnums, has_aux, static_argnames, value=False, budget=budget)
 
 
 @overload
 def value_and_grad(
-    f: Function, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = ()
-) -> Compiled: ...
+    f: Function, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = (),
+    *, budget: int | None = None,
+) -> Compiled: ...  # fmt: skip
 
 
 @overload
 def value_and_grad(
-    f: None = None, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = ()
-) -> Decorator: ...
+    f: None = None, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = (),
+    *, budget: int | None = None,
+) -> Decorator: ...  # fmt: skip
 
 
 def value_and_grad(
@@ -110,18 +120,21 @@ def value_and_grad(
     argnums: Numbers = 0,
     has_aux: bool = False,
     static_argnames: Names = (),
+    *,
+    budget: int | None = None,
 ) -> Compiled | Decorator:
     """The value and the gradient by one compiled program: ``(value, gradient)``.
 
     As ``grad``; with ``has_aux`` the result is ``((loss, auxiliary), gradient)``.
     """
-    return _differentiated(f, argnums, has_aux, static_argnames, value=True)
+    return _differentiated(f, argnums, has_aux, static_argnames, value=True, budget=budget)
 
 
 def _differentiated(
-    f: Function | None, argnums: Numbers, has_aux: bool, static_argnames: Names, *, value: bool
-) -> Compiled | Decorator:
-    gradient = Gradient(positions(argnums), has_aux, value)
+    f: Function | None, argnums: Numbers, has_aux: bool, static_argnames: Names,
+    *, value: bool, budget: int | None,
+) -> Compiled | Decorator:  # fmt: skip
+    gradient = Gradient(positions(argnums), has_aux, value, budget=checked_budget(budget))
     if f is None:
         return functools.partial(Compiled, derivation=gradient, static_argnames=static_argnames)
     return Compiled(f, gradient, static_argnames)

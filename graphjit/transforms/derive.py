@@ -74,7 +74,7 @@ PLAIN = Plain()
 
 def simplified(graph: Graph) -> Graph:
     """The graph as it is differentiated: derivatives are those of the simplified function."""
-    from graphjit.passes.pipeline import PRIMAL, run  # loads networkx: 0.17 s, needed only now
+    from graphjit.passes.pipeline import PRIMAL, run  # the passes are needed only now
 
     return run(graph, PRIMAL)
 

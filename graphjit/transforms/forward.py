@@ -135,7 +135,7 @@ class Pushforward:
 
 def with_tangent(graph: Graph, directions: Directions) -> Graph:
     """The simplified graph with its tangent, on the inputs of the call."""
-    from graphjit.passes.tangent import tangent  # loads networkx: 0.17 s, needed only now
+    from graphjit.passes.tangent import tangent  # the passes are needed only now
 
     moving = tangent(simplified(graph), directions.primals)
     builder, count = Builder(), directions.count

@@ -20,13 +20,15 @@ from graphjit.transforms.derive import Derived, Targets, lifted, main_spec, show
 class Gradient:
     """What to differentiate, and what to return beside the gradient.
 
-    ``noun`` is what messages call it: a Hessian begins with a gradient.
+    ``noun`` is what messages call it: a Hessian begins with a gradient. ``budget`` is how many
+    bytes the backward pass may keep, None for all it wants.
     """
 
     argnums: int | tuple[int, ...] = 0
     has_aux: bool = False
     value: bool = False
     noun: str = "a gradient"
+    budget: int | None = None
 
     def derive(self, arguments: Arguments) -> Derived:
         """The function's graph with the gradient appended.
@@ -38,6 +40,8 @@ class Gradient:
         targets = Targets(traced, self.argnums)
         primal, outputs = self.with_loss(traced)
         graph = with_gradient(primal, targets.inputs)
+        if self.budget is not None:
+            graph = within(graph, self.budget)
         count = len(primal.outputs)
         weak = (*outputs.weak, *targets.weak)
         if not self.value:
@@ -105,6 +109,32 @@ class Gradient:
 
 def with_gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
     """The simplified graph with the gradient of its first output appended."""
-    from graphjit.passes.adjoint import adjoint  # loads networkx: 0.17 s, needed only now
+    from graphjit.passes.adjoint import adjoint  # the passes are needed only now
 
     return adjoint(simplified(graph), wrt)
+
+
+def within(graph: Graph, budget: int) -> Graph:
+    """The graph keeping at most so many bytes for its backward pass, which computes the rest again.
+
+    What is simplified later must not be counted, so that comes first.
+    """
+    from graphjit.passes.recompute import recompute  # the passes are needed only now
+
+    return recompute(simplified(graph), budget)
+
+
+def checked_budget(budget: int | None) -> int | None:
+    """A number of bytes, or None.
+
+    Raises:
+        TraceError: it is something else.
+    """
+    if budget is None:
+        return None
+    if isinstance(budget, bool) or not isinstance(budget, int | np.integer) or budget < 0:
+        raise TraceError(
+            f"budget takes a number of bytes, not {budget!r}", origin=user_line(),
+            hint="Give an int of 0 or more, such as 100 * 2**20, or None to keep all that is read.",
+        )  # fmt: skip
+    return int(budget)

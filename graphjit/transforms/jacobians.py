@@ -94,7 +94,7 @@ class Blocks:
 
     def forward(self) -> list[list[Any]]:
         """One sweep for each element of an input: its column of all blocks."""
-        from graphjit.passes.tangent import tangent  # loads networkx: 0.17 s, needed only now
+        from graphjit.passes.tangent import tangent  # the passes are needed only now
 
         columns = []
         for place, aval in zip(self.wrt, self.ins, strict=True):
@@ -107,7 +107,7 @@ class Blocks:
 
     def reverse(self) -> list[list[Any]]:
         """One sweep for each element of an output: its row of all blocks."""
-        from graphjit.passes.adjoint import pullback  # loads networkx: 0.17 s, needed only now
+        from graphjit.passes.adjoint import pullback  # the passes are needed only now
 
         rows = []
         for place, aval in enumerate(self.outs):

@@ -16,8 +16,8 @@ def _made(make: Callable[..., Any], f: Callable[..., Any], options: Hashable) ->
     return make(f, options)
 
 
-def known(make: Callable[..., Any], f: Callable[..., Any], options: Hashable) -> Any:
-    """``make(f, options)``, the one made before for the same function.
+def known(make: Callable[..., Any], f: Any, options: Hashable) -> Any:
+    """``make(f, options)``, the one made before for the same function, or tuple of functions.
 
     Inside a trace nothing is compiled, and the function often holds traced values: nothing is
     kept there, nor for what has no hash.

@@ -12,14 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.launch.trees import PLAIN, Marker, Unexpected, children
 from graphjit.tracing.trees import Leaf
 
 MISS: Any = object()
-PLAIN = (int, bool, str)
-
-
-class Unexpected(Exception):  # noqa: N818 - never leaves this module
-    """A container or leaf that no launcher is written for."""
 
 
 class Text:
@@ -51,15 +47,6 @@ class Text:
         text = "\n".join(["def launch(args):", *self.lines])
         exec(compile(text, "<graphjit launcher>", "exec"), self.names)  # noqa: S102 - our own text
         return self.names["launch"]  # type: ignore[no-any-return]
-
-
-class Marker:
-    """Stands for one output while the shape of the result is found out."""
-
-    __slots__ = ("index",)
-
-    def __init__(self, index: int) -> None:
-        self.index = index
 
 
 def quick_launcher(
@@ -117,22 +104,6 @@ def unpacked(text: Text, args: tuple[Any, ...], kinds: Sequence[Any]) -> list[st
             count += 1
         pending = opened + pending
     return traced
-
-
-def children(value: Any) -> list[tuple[Any, Any]] | None:
-    """The parts of a container by key, in the order of its leaves; None for a leaf."""
-    if type(value) in (list, tuple):
-        return list(enumerate(value))
-    if type(value) is dict:
-        try:
-            return sorted(value.items())
-        except TypeError:
-            raise Unexpected from None
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return list(enumerate(value))
-    if value is None or type(value) in (float, np.ndarray, *PLAIN):
-        return [] if value is None else None
-    raise Unexpected
 
 
 def item(text: Text, name: str, value: Any, key: Any) -> str:

@@ -86,7 +86,7 @@ class Pullback:
 
 def halves(main: Main, targets: Targets) -> tuple[Graph, Graph]:
     """The graph of the value and what is kept, and the graph from that and cotangents on."""
-    from graphjit.passes.adjoint import pullback  # loads networkx: 0.17 s, needed only now
+    from graphjit.passes.adjoint import pullback  # the passes are needed only now
     from graphjit.passes.split import split
 
     given = len(main.graph.inputs)

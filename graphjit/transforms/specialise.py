@@ -10,15 +10,20 @@ import numpy as np
 from graphjit.ir.graph import Graph
 from graphjit.tracing.trees import Leaf
 from graphjit.transforms.derive import Derived
+from graphjit.transforms.explain import Cost
 from graphjit.transforms.quick import MISS, quick_launcher
 
 
 class Program(Protocol):
     """What ``graphjit.codegen.build.build`` returns."""
 
-    source: str
     graph: Graph
     timings: dict[str, float]
+
+    @property
+    def source(self) -> str:
+        """The generated text."""
+        ...
 
     def __call__(self, *args: Any) -> Sequence[Any]:
         """The outputs, fresh, for conforming arguments."""
@@ -44,9 +49,12 @@ class Specialisation:
 
     Attributes:
         changed: What the trace relied on and is no longer so (see ``Guards.changed``).
+        runs: How often it was called through Python.
+        settled: Whether it is decided if it is called natively.
     """
 
     def __init__(self, derived: Derived, program: Program, *, statics: bool) -> None:
+        self.cost = Cost({}, ())
         self.derived, self.program = derived, program
         traced = derived.traced
         self.changed: Callable[[], str] = traced.guards.changed
@@ -62,17 +70,21 @@ class Specialisation:
         single = traced.outputs.spec.is_leaf() and traced.outputs.places == (0,)
         alone = len(avals) == 1 and single and derived.result == traced.outputs.rebuilt
         self.result = (lambda values: values[0]) if alone else derived.result
-        self._quick = None
-        if not (arguments.kwargs or statics) and hasattr(program, "launch"):
-            self._quick = quick_launcher(
-                arguments.args, arguments.kinds, traced.captured, program, self.result
-            )
+        self.statics, self.runs, self.settled = statics, 0, False
+        self._quick: Callable[[tuple[Any, ...]], Any] | None = None
 
     def quick(self, args: tuple[Any, ...]) -> Any:
         """The result, or ``MISS`` where the arguments are not quite like those traced."""
-        if self._quick is None:
-            return MISS
+        if self._quick is None:  # written when it is first needed
+            self._quick = self._launcher() or missed
         return self._quick(args)
+
+    def _launcher(self) -> Callable[[tuple[Any, ...]], Any] | None:
+        arguments = self.derived.arguments
+        if arguments.kwargs or self.statics or not hasattr(self.program, "launch"):
+            return None
+        captured = self.derived.traced.captured
+        return quick_launcher(arguments.args, arguments.kinds, captured, self.program, self.result)
 
     def stale(self) -> str:
         """Why the program no longer says what the function would, or an empty string."""
@@ -100,6 +112,11 @@ class Specialisation:
             for index in self.scalars:
                 values[index] = values[index][()]
         return self.result(values)
+
+
+def missed(args: tuple[Any, ...]) -> Any:  # noqa: ARG001 - stands where a launcher would
+    """No call is as traced."""
+    return MISS
 
 
 def conform(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:

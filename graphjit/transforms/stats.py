@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -18,18 +19,32 @@ class Stats:
     """Counts and times of one compiled function.
 
     Attributes:
-        calls: How often it ran.
+        slow_calls: How often it ran through Python.
         specialisations: How many programs were built.
         recompiles: Why each one after the first was, such as ``argument x: f64[3] -> f64[4]``.
         seconds: Time spent by phase: ``trace``, ``passes``, ``render``, ``compile``, ...
         modes: The mode of each Jacobian, such as ``forward: 3 inputs, 10 outputs``.
+        launch: How calls reach the latest program that was called often: ``native``, or
+            ``Python`` and why.
     """
 
-    calls: int = 0
+    slow_calls: int = 0
     specialisations: int = 0
     recompiles: list[str] = field(default_factory=list)
     seconds: Counter[str] = field(default_factory=Counter)
     modes: list[str] = field(default_factory=list)
+    launch: str = ""
+    _native: ctypes.c_int64 = field(default_factory=ctypes.c_int64, repr=False, compare=False)
+
+    @property
+    def calls(self) -> int:
+        """How often it ran."""
+        return self.slow_calls + self._native.value
+
+    @property
+    def native_address(self) -> int:
+        """Where native calls are counted."""
+        return ctypes.addressof(self._native)
 
     def note(self, reason: str, seconds: Mapping[str, float], mode: str = "") -> None:
         """Record a new specialisation."""
@@ -43,6 +58,7 @@ class Stats:
     def __repr__(self) -> str:
         rows = [("calls", f"{self.calls}"), ("specialisations", f"{self.specialisations}")]
         rows += [(phase, f"{1e3 * taken:.1f} ms") for phase, taken in self.seconds.items()]
+        rows += [("launch", self.launch)] if self.launch else []
         rows += [("mode", mode) for mode in self.modes[-REASONS_SHOWN:]]
         rows += [("recompiled", reason) for reason in self.recompiles[-REASONS_SHOWN:]]
         width = max(len(name) for name, _ in rows)

@@ -1,4 +1,7 @@
-"""NumPy and SciPy functions as compositions of primitives; importing registers them."""
+"""NumPy's functions as compositions of primitives; importing registers them.
+
+SciPy's are in ``special``, which is imported when one of them is traced.
+"""
 
 from graphjit.ir.numpy import (
     creation,
@@ -13,7 +16,6 @@ from graphjit.ir.numpy import (
     products,
     reductions,
     scans,
-    special,
 )
 
 __all__ = [
@@ -29,5 +31,4 @@ __all__ = [
     "products",
     "reductions",
     "scans",
-    "special",
 ]

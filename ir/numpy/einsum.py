@@ -14,6 +14,7 @@ from graphjit.ir.dispatch import builder_of, cast, emit, joint
 from graphjit.ir.registry import implements, refuse
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+KNOWN = frozenset(LETTERS)
 
 
 class Term(NamedTuple):
@@ -94,6 +95,8 @@ def summed(term: Term, keep: str) -> Term:
 
 def lined_up(term: Term, target: str) -> Any:
     """The value transposed, with axes of length 1 where it lacks a letter of ``target``."""
+    if term.letters == target:
+        return term.value
     ordered = [c for c in target if c in term.letters]
     value = np.transpose(term.value, [term.letters.index(c) for c in ordered])
     sizes = dict(zip(ordered, value.shape, strict=True))
@@ -103,6 +106,8 @@ def lined_up(term: Term, target: str) -> Any:
 def without_ones(term: Term, sizes: dict[str, int]) -> Term:
     """Drop the axes of length 1 that another operand has at full length: they broadcast."""
     kept = [(c, n) for c, n in axis_sizes(term) if n != 1 or c not in sizes]
+    if len(kept) == len(term.letters):
+        return term
     value = np.reshape(term.value, tuple(n for _, n in kept))
     return Term(value, "".join(c for c, _ in kept))
 
@@ -181,7 +186,7 @@ def check(builder: Builder, subscripts: str, terms: Sequence[Term], output: str)
     """
     operands = avals([term.value for term in terms])
     origin = builder.origin()
-    if any(len(t) != s.ndim or not set(t) <= set(LETTERS) for s, t in terms):
+    if any(len(t) != s.ndim or not KNOWN.issuperset(t) for s, t in terms):
         fact = f"np.einsum: {subscripts!r} does not name the axes of the operands"
         hint = "Each operand takes one letter an axis, or ... for the rest."
         raise ShapeError(fact, origin=origin, operands=operands, hint=hint)

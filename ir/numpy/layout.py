@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -62,10 +63,10 @@ def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: Any = None) -> Any
     wanted = tuple(
         operator.index(n) for n in (shape if isinstance(shape, tuple | list) else (shape,))
     )
-    known = int(np.prod([n for n in wanted if n != -1], dtype=int))
+    known = math.prod(n for n in wanted if n != -1)
     if wanted.count(-1) == 1 and known:
         wanted = tuple(x.size // known if n == -1 else n for n in wanted)
-    if -1 in wanted or int(np.prod(wanted, dtype=int)) != x.size:
+    if -1 in wanted or math.prod(wanted) != x.size:
         raise ShapeError(
             f"cannot reshape into {shape}",
             origin=x.builder.origin(),

@@ -1,4 +1,6 @@
-"""SciPy's special functions that are compositions of rows.
+"""SciPy's special functions: which rows they are traced to, or compositions of which.
+
+Imported when the first of them is traced, since ``scipy.special`` takes 0.15 s to import.
 
 SciPy's own ``logsumexp``, ``softmax`` and ``log_softmax`` go through neither of NumPy's
 protocols; ``graphjit.special`` exports these, for arrays and traced values alike.
@@ -12,8 +14,10 @@ import numpy as np
 from scipy import special
 
 from graphjit.ir.dispatch import builder_of, lift, promoted, unify
+from graphjit.ir.primitive import BY_UFUNC, TABLE, SciPyUfunc
 from graphjit.ir.registry import DEFAULT, implements, refuse
 
+BY_UFUNC |= {row.ufunc.ufunc: row for row in TABLE.values() if isinstance(row.ufunc, SciPyUfunc)}
 HALF_ROOT = float(np.sqrt(0.5))
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from graphjit.ir.aval import Aval
 from graphjit.ir.primitive import row
+from graphjit.ir.table.rules import apply_row
 
 LN2, LN10 = float(np.log(2.0)), float(np.log(10.0))
 POSITIVE = (0.1, 3.0)
@@ -40,7 +40,7 @@ row(
     numpy=np.true_divide,
     domain=((-3, 3), POSITIVE),
     pole=True,
-    partials=lambda y, a, b: (1 / b, -y / b),
+    partials=lambda y, a, b: (1 / b, (-y, 1 / b)),
     latex=r"\frac{{{0}}}{{{1}}}",
 )
 row("negative", "map", numpy=np.negative, partials=lambda y, x: (-1,), latex="-{0}")
@@ -66,7 +66,7 @@ row(
     numpy=np.reciprocal,
     domain=POSITIVE,
     pole=True,
-    partials=lambda y, x: (-y * y,),
+    partials=lambda y, x: ((y, -y),),
     latex=r"\frac{{1}}{{{0}}}",
 )
 row(
@@ -292,13 +292,18 @@ def binary_weight(y: Any, x: Any) -> Any:
     return np.exp2(gap(x, y))
 
 
+def logistic(x: Any) -> Any:
+    """1 / (1 + e⁻ˣ), by its own row."""
+    return apply_row("expit", x)
+
+
 row(
     "logaddexp",
     "map",
     analytic=lambda e, a, b: a + e.log1p(e.exp(b - a)),
     numpy=np.logaddexp,
     scalar=lambda k, a, b: k.logaddexp(a, b),
-    partials=lambda y, a, b: (special.expit(gap(a, b)), special.expit(-gap(a, b))),
+    partials=lambda y, a, b: (logistic(gap(a, b)), logistic(-gap(a, b))),
     latex=r"\log\left(e^{{{0}}} + e^{{{1}}}\right)",
 )
 row(
@@ -387,6 +392,13 @@ row(
     partials=lambda y, x: (1 / ((1 - x) * (1 + x)),),
     latex=r"\operatorname{{artanh}} {0}",
 )
+
+
+def turned(a: Any, b: Any, radius: Any) -> tuple[Any, Any]:
+    """The angle's slopes b / r² and -a / r², as factors that need no square."""
+    return (1 / radius, b / radius), (1 / radius, -a / radius)
+
+
 row(
     "arctan2",
     "map",
@@ -394,7 +406,7 @@ row(
     numpy=np.arctan2,
     pole=True,
     domain=(POSITIVE, (-3, 3)),
-    partials=lambda y, a, b: (b / (a * a + b * b), -a / (a * a + b * b)),
+    partials=lambda y, a, b: turned(a, b, np.hypot(a, b)),
     latex=r"\operatorname{{atan2}}\left({0}, {1}\right)",
 )
 

@@ -1,0 +1,43 @@
+"""About how long a program runs: long enough to let others run meanwhile, or not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from graphjit.codegen.loops import For, Gemm, Gemv, If, Let, LoopProgram, Statement, While
+
+LONG = 10_000.0  # nanoseconds; giving the lock away and taking it back costs about 50
+DEAR = frozenset({
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "arcsin",
+    "arccos", "arctan", "arctan2", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh",
+    "power", "cbrt", "hypot", "erf", "erfc", "gammaln", "fmod", "rare",
+})  # fmt: skip
+
+
+def estimate(program: LoopProgram) -> float:
+    """About how many nanoseconds a run takes; infinity where a loop's length is not known."""
+    return sum(duration(kernel.statements) for kernel in program.kernels)
+
+
+def duration(statements: Sequence[Statement]) -> float:
+    """About how many nanoseconds statements take."""
+    return math.fsum(map(cost, statements))
+
+
+def cost(s: Statement) -> float:
+    """About how many nanoseconds a statement takes."""
+    match s:
+        case For():
+            return s.extent * duration(s.body)
+        case While():
+            return math.inf
+        case If():
+            return max(duration(s.then), duration(s.otherwise))
+        case Gemm():
+            return 0.1 * s.m * s.n * s.k
+        case Gemv():
+            return 0.3 * s.rows * s.columns
+        case Let() if s.op in DEAR:
+            return 3.0
+    return 0.2

@@ -1,0 +1,193 @@
+"""LLVM IR as text: types, constants, and the function that is being written."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from graphjit.ir.aval import DType
+
+BOOL = np.dtype(bool)
+I64 = np.dtype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A value in LLVM IR: its text, the dtype of a lane, how many lanes; 1 is a plain scalar."""
+
+    text: str
+    dtype: DType
+    lanes: int = 1
+
+    @property
+    def kind(self) -> str:
+        """Its type, as ``double`` or ``<8 x i1>``."""
+        return kind(self.dtype, self.lanes)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.text}"
+
+
+def lane(dtype: DType) -> str:
+    """The type of one value; truth values are bits, and bytes in memory."""
+    if dtype == BOOL:
+        return "i1"
+    if dtype.kind == "f":
+        return {2: "half", 4: "float", 8: "double"}[dtype.itemsize]
+    return f"i{8 * dtype.itemsize}"
+
+
+def kind(dtype: DType, lanes: int) -> str:
+    """The type of so many values."""
+    return lane(dtype) if lanes == 1 else f"<{lanes} x {lane(dtype)}>"
+
+
+def memory(dtype: DType, lanes: int = 1) -> str:
+    """The type as it lies in memory."""
+    return kind(np.dtype(np.uint8) if dtype == BOOL else dtype, lanes)
+
+
+def suffix(dtype: DType, lanes: int) -> str:
+    """How the name of an overloaded intrinsic ends, as ``v8f64``."""
+    letter = "f" if dtype.kind == "f" else "i"
+    bits = 1 if dtype == BOOL else 8 * dtype.itemsize
+    return f"{letter}{bits}" if lanes == 1 else f"v{lanes}{letter}{bits}"
+
+
+def literal(value: Any, dtype: DType) -> str:
+    """A number; a float by its bits, so that it is exactly this one."""
+    if dtype == BOOL:
+        return "true" if value else "false"
+    if dtype.kind == "f":
+        exact = float(dtype.type(value))
+        return f"0x{struct.unpack('<Q', struct.pack('<d', exact))[0]:016X}"
+    return str(int(value))
+
+
+def constant(value: Any, dtype: DType, lanes: int = 1) -> Operand:
+    """The same number in every lane."""
+    text = literal(value, dtype)
+    return Operand(text if lanes == 1 else f"splat ({lane(dtype)} {text})", dtype, lanes)
+
+
+@dataclass
+class Module:
+    """What is shared by the functions of a module: declarations, and helpers written once.
+
+    ``fused`` says whether described functions may use ``fma``; None is what the processor has.
+    """
+
+    declarations: dict[str, str] = field(default_factory=dict)
+    helpers: dict[str, str] = field(default_factory=dict)
+    symbols: dict[str, int] = field(default_factory=dict)
+    fused: bool | None = None
+
+    def declare(self, name: str, result: str, parameters: Sequence[str], more: str = "") -> None:
+        """Say what a function of elsewhere takes and gives."""
+        if name not in self.declarations:
+            text = f"declare {result} @{name}({', '.join(parameters)}) {more}".rstrip()
+            self.declarations[name] = text
+
+    def text(self, functions: Sequence[str]) -> str:
+        """The whole module."""
+        return "\n".join([*self.declarations.values(), *self.helpers.values(), *functions, ""])
+
+
+class Body:
+    """The lines of a function that is being written, and its counters."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.lines: list[str | list[str]] = []
+        self.block = "entry"
+        self._names: Iterator[int] = itertools.count()
+        self._splats: dict[tuple[str, int], tuple[str, Operand]] = {}
+
+    def text_lines(self) -> Iterator[str]:
+        """The lines, those that were left room for among them."""
+        for line in self.lines:
+            if isinstance(line, str):
+                yield line
+            else:
+                yield from line
+
+    def fresh(self) -> str:
+        """A name that is not taken."""
+        return f"%v{next(self._names)}"
+
+    def label(self) -> str:
+        """The label of a block to come."""
+        return f"b{next(self._names)}"
+
+    def begin(self, label: str) -> None:
+        """From here on lines belong to this block."""
+        self.lines.append(f"{label}:")
+        self.block = label
+
+    def put(self, line: str) -> None:
+        """A line without a result."""
+        self.lines.append(f"  {line}")
+
+    def let(self, instruction: str) -> str:
+        """The name of what an instruction gives."""
+        name = self.fresh()
+        self.lines.append(f"  {name} = {instruction}")
+        return name
+
+    def value(self, instruction: str, dtype: DType, lanes: int = 1) -> Operand:
+        """What an instruction gives, as an operand."""
+        return Operand(self.let(instruction), dtype, lanes)
+
+    def call(
+        self, name: str, dtype: DType, lanes: int, operands: Sequence[Operand], more: str = ""
+    ) -> Operand:
+        """Call a function of elsewhere that gives such a value."""
+        result = kind(dtype, lanes)
+        self.module.declare(name, result, [o.kind for o in operands], more)
+        return self.value(f"call {result} @{name}({', '.join(map(str, operands))})", dtype, lanes)
+
+    def intrinsic(self, name: str, *operands: Operand) -> Operand:
+        """One of LLVM's own functions, overloaded by its first operand."""
+        first = operands[0]
+        full = f"llvm.{name}.{suffix(first.dtype, first.lanes)}"
+        return self.call(full, first.dtype, first.lanes, operands)
+
+    def spread(self, x: Operand, lanes: int) -> Operand:
+        """A scalar in every lane."""
+        if x.lanes == lanes:
+            return x
+        if not x.text.startswith("%"):
+            return Operand(f"splat ({x})", x.dtype, lanes)
+        block, known = self._splats.get((x.text, lanes), ("", x))
+        if block != self.block:
+            empty = f"<{lanes} x {lane(x.dtype)}> poison"
+            first = self.let(f"insertelement {empty}, {x}, i64 0")
+            zeros = f"<{lanes} x i32> zeroinitializer"
+            whole = f"<{lanes} x {lane(x.dtype)}>"
+            known = self.value(f"shufflevector {whole} {first}, {empty}, {zeros}", x.dtype, lanes)
+            self._splats[x.text, lanes] = self.block, known
+        return known
+
+    def alike(self, *operands: Operand) -> list[Operand]:
+        """The operands with as many lanes as the widest has."""
+        lanes = max(o.lanes for o in operands)
+        return [self.spread(o, lanes) for o in operands]
+
+    def element(self, x: Operand, index: int) -> Operand:
+        """One lane as a scalar."""
+        return self.value(f"extractelement {x}, i64 {index}", x.dtype) if x.lanes > 1 else x
+
+    def collected(self, parts: Sequence[Operand]) -> Operand:
+        """Scalars as the lanes of a vector."""
+        if len(parts) == 1:
+            return parts[0]
+        dtype = parts[0].dtype
+        whole = Operand("poison", dtype, len(parts))
+        for index, part in enumerate(parts):
+            whole = self.value(f"insertelement {whole}, {part}, i64 {index}", dtype, len(parts))
+        return whole

@@ -1,0 +1,147 @@
+"""x to the y: ``2**(y log2(x))``, for float64 with a logarithm in two parts.
+
+With ``s = f / (2 + f)`` is ``log2(1 + f) = 2/log(2) s (1 + s**2 (1/3 + s**2 R(s**2)))``. What
+is added to s is under 1/100 of it, so that few of its digits must be known beyond the first 53
+(cf. J.-M. Muller, Elementary Functions, 3rd edition, 11.4). float32 is computed in float64.
+The coefficients are from ``benchmarks/fit_polynomials.py``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphjit.codegen.loops import Scalar
+from graphjit.codegen.mathematics.describe import describes
+from graphjit.codegen.mathematics.exponential import (
+    EXP2,
+    EXP2_RANGE,
+    power_of_two,
+    scaled,
+    squared,
+)
+from graphjit.codegen.mathematics.formats import format_of
+from graphjit.codegen.mathematics.logarithm import normal, separated
+from graphjit.codegen.mathematics.polynomial import (
+    Pair,
+    at_least,
+    at_most,
+    fast_two_sum,
+    horner,
+    polynomial,
+    residual,
+    two_product,
+)
+from graphjit.codegen.scalars import Scalars
+
+# ((artanh(s)/s - 1)/z - 1/3)/z in z = s**2.
+R = (
+    0.1999999999999999, 0.1428571428572191, 0.11111111108898132, 0.09090909421629982,
+    0.07692279234166755, 0.06668131718820608, 0.05837896207672911, 0.0599086788657455,
+)  # fmt: skip
+# 2/log(2) (artanh(s)/s - 1)/z, for float32.
+SHORT = (
+    0.961796694058409, 0.5770779529446368, 0.4122084305460706, 0.3199334847127714,
+    0.28255939910049177,
+)  # fmt: skip
+THIRD = 0.3333333333333333, 1.850371707708594e-17
+TWICE_LOG2_E = 2.8853900817779268, 4.071054748186207e-17
+CERTAIN = 2.0**65  # a power so large overflows or vanishes unless the base is 1
+
+
+@describes("power")
+def power(k: Scalars, x: Scalar, y: Scalar) -> Scalar:
+    """X to the y, with all the special cases of C99 (F.10.4.4)."""
+    magnitude = k.absolute(x)
+    value = (long_power if x.dtype == np.float64 else short_power)(k, magnitude, y)
+    form = format_of(x)
+    zero = k.equal(x, 0)
+    endless = k.equal(magnitude, np.inf)
+    vanishes = k.logical_xor(k.less(y, 0), zero)
+    edge = k.select(vanishes, form.real(0.0), form.real(np.inf))
+    special = k.logical_or(zero, endless)
+    value = k.select(special, edge, value)
+    missing = k.logical_or(k.isnan(x), k.isnan(y))
+    whole, odd = parity(k, y)
+    value = k.select(k.logical_and(k.signbit(x), odd), k.negative(value), value)
+    outside = k.logical_and(k.less(x, 0), k.logical_not(k.logical_or(whole, endless)))
+    value = k.select(k.logical_or(outside, missing), form.real(np.nan), value)
+    one = k.logical_or(k.equal(y, 0), k.equal(x, 1))
+    return k.select(one, form.real(1.0), value)
+
+
+def parity(k: Scalars, y: Scalar) -> Pair:
+    """Whether y is whole, and whether it is odd; what has no place for a fraction is whole."""
+    top = 2.0 ** format_of(y).digits
+    size = at_most(k, k.absolute(y), 2 * top)
+    half = k.multiply(size, 0.5)
+    whole, even = (k.equal(k.subtract(k.add(x, top), top), x) for x in (size, half))
+    whole = k.logical_or(whole, k.greater_equal(size, top))
+    return whole, k.logical_and(whole, k.logical_not(even))
+
+
+def bounded(k: Scalars, y: Scalar) -> Scalar:
+    """A power that does the same, and whose product with 0 is 0."""
+    return at_most(k, at_least(k, y, -CERTAIN), CERTAIN)
+
+
+def short_power(k: Scalars, x: Scalar, y: Scalar) -> Scalar:
+    """Of float32, in float64: the conversion rounds, overflows and underflows."""
+    x, y = k.cast(x, np.float64), bounded(k, k.cast(y, np.float64))
+    n, m = separated(k, x)
+    f = k.subtract(m, 1)
+    s = k.divide(f, k.add(f, 2))
+    z = k.multiply(s, s)
+    tail = k.multiply(k.multiply(s, z), horner(k, z, SHORT))
+    exponent = k.multiply(y, k.add(n, k.fma(s, TWICE_LOG2_E[0], tail)))
+    exponent = at_most(k, at_least(k, exponent, -200.0), 200.0)
+    shifter = format_of(x).shifter
+    shifted = k.add(exponent, shifter)
+    r = k.subtract(exponent, k.subtract(shifted, shifter))
+    scale = power_of_two(k, shifted, 0)
+    return k.cast(k.fma(k.multiply(r, horner(k, r, EXP2[4])), scale, scale), np.float32)
+
+
+def long_power(k: Scalars, x: Scalar, y: Scalar) -> Scalar:
+    """Of float64."""
+    high, low = long_logarithm(k, x)
+    y = bounded(k, y)
+    product, error = two_product(k, y, high)
+    limits, shifter = EXP2_RANGE[8], format_of(x).shifter
+    exponent = at_most(k, at_least(k, product, limits.low), limits.high)
+    error = k.select(k.equal(exponent, product), k.fma(y, low, error), 0)
+    shifted = k.add(exponent, shifter)
+    r = k.add(k.subtract(exponent, k.subtract(shifted, shifter)), error)
+    first, *rest = EXP2[8]
+    tail = k.multiply(*squared(k, r, rest))
+    return scaled(k, k.fma(r, first, tail), shifted, k.less(exponent, limits.normal))
+
+
+def long_logarithm(k: Scalars, x: Scalar) -> Pair:
+    """log2 of a positive number to some 65 bits, as a sum of two."""
+    n, m = separated(k, *normal(k, x))
+    s = long_quotient(k, k.subtract(m, 1))
+    z = long_product(k, s, s)
+    third, low = fast_two_sum(
+        k, format_of(x).real(THIRD[0]), k.multiply(z[0], polynomial(k, z[0], R))
+    )
+    t = long_product(k, s, long_product(k, z, (third, k.add(low, THIRD[1]))))
+    total, error = fast_two_sum(k, s[0], t[0])
+    series = total, k.add(error, k.add(t[1], s[1]))
+    factor = format_of(x).real(TWICE_LOG2_E[0]), format_of(x).real(TWICE_LOG2_E[1])
+    high, low = long_product(k, series, factor)
+    logarithm, error = fast_two_sum(k, n, high)
+    return logarithm, k.add(error, low)
+
+
+def long_quotient(k: Scalars, f: Scalar) -> Pair:
+    """F / (2 + f) as a sum of two."""
+    below, error = fast_two_sum(k, format_of(f).real(2.0), f)
+    s = k.divide(f, below)
+    rest = k.fma(k.negative(s), error, residual(k, f, s, below))
+    return s, k.multiply(rest, k.fma(s, -0.5, 0.5))  # 1 / (2 + f) is (1 - s) / 2
+
+
+def long_product(k: Scalars, a: Pair, b: Pair) -> Pair:
+    """The product of two sums of two."""
+    product, error = two_product(k, a[0], b[0])
+    return product, k.fma(a[0], b[1], k.fma(a[1], b[0], error))

@@ -1,0 +1,136 @@
+"""LLVM IR text to object code to addresses, through llvmlite alone: Numba is not needed."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from graphjit.errors import CompileError
+
+VECTOR_BYTES = (("avx512f", 64), ("avx", 32))  # and 16 where there is neither, as SSE2 and NEON
+BEST = 2  # the level at which programs are optimised; 0 is quick to make and slow to run
+
+
+@dataclass(frozen=True)
+class Host:
+    """The processor that code is made for.
+
+    Attributes:
+        cpu: LLVM's name of it.
+        features: LLVM's list of its features, as ``+avx2,-avx512f``.
+        vector_bytes: How wide its vector registers are.
+        fma: Whether it multiplies and adds in one rounding.
+    """
+
+    cpu: str
+    features: str
+    vector_bytes: int
+    fma: bool
+
+
+_chosen: ContextVar[Host | None] = ContextVar("graphjit_processor", default=None)
+
+
+def host() -> Host:
+    """The processor that code is made for: this one, or that of ``made_for``."""
+    return _chosen.get() or this_one()
+
+
+@contextmanager
+def made_for(processor: Host) -> Iterator[None]:
+    """Render and compile for another processor within a ``with`` block, in this thread."""
+    token = _chosen.set(processor)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+@cache
+def this_one() -> Host:
+    """The processor this runs on."""
+    features = llvm.get_host_cpu_features()
+    width = next((size for name, size in VECTOR_BYTES if features.get(name)), 16)
+    arm = llvm.get_default_triple().startswith(("aarch64", "arm64"))
+    return Host(
+        llvm.get_host_cpu_name(), features.flatten(), width, bool(features.get("fma")) or arm
+    )
+
+
+def machine(level: int) -> Any:
+    """LLVM's code generator for the processor."""
+    return machine_for(host(), level)
+
+
+@cache
+def machine_for(processor: Host, level: int) -> Any:
+    """LLVM's code generator for a processor."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=processor.cpu, features=processor.features, opt=level, reloc="pic", codemodel="default"
+    )
+
+
+def compiled(text: str, level: int = BEST, passes: str = "") -> bytes:
+    """The object code of a module of LLVM IR.
+
+    Args:
+        text: The module.
+        level: How hard the code generator tries, 0 to 3.
+        passes: LLVM's own passes to run before, comma-separated, as ``always-inline``.
+
+    Raises:
+        CompileError: the text is no module: a defect of the renderer that wrote it.
+    """
+    target = machine(level)
+    try:
+        module = llvm.parse_assembly(text)
+    except RuntimeError as error:
+        raise CompileError(f"LLVM does not take the generated text: {error}") from error
+    if passes:
+        options = llvm.create_pipeline_tuning_options(speed_level=level)
+        builder = llvm.create_pass_builder(target, options)
+        manager = llvm.create_new_module_pass_manager()
+        for name in passes.split(","):
+            getattr(manager, f"add_{name.replace('-', '_')}_pass")()
+        manager.run(module, builder)
+    return target.emit_object(module)  # type: ignore[no-any-return]
+
+
+class Code:
+    """Machine code in memory, as long as this object lives."""
+
+    def __init__(self, content: bytes, symbols: Mapping[str, int]) -> None:
+        for name, address in symbols.items():
+            llvm.add_symbol(name, address)
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), loader())
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(content))
+        self._engine.finalize_object()
+
+    def address(self, name: str) -> int:
+        """Where a function begins."""
+        return self._engine.get_function_address(name)  # type: ignore[no-any-return]
+
+    def function(self, name: str, *kinds: Any) -> Callable[..., None]:
+        """A function of no result as a callable of Python, which releases the GIL."""
+        prototype = ctypes.CFUNCTYPE(None, *kinds)
+        call = prototype(self.address(name))
+        call.owner = self  # type: ignore[attr-defined]
+        return call
+
+
+def loader() -> Any:
+    """A code generator of an engine's own: the engine takes it over."""
+    machine(BEST)
+    target = llvm.Target.from_default_triple()
+    own = this_one()
+    return target.create_target_machine(cpu=own.cpu, features=own.features, opt=0)

@@ -1,0 +1,1 @@
+"""From a call in Python to native code, without Python in between."""

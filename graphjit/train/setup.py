@@ -1,0 +1,73 @@
+"""What a training loop is made for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphjit.codegen.epoch import Epoch
+from graphjit.tracing.guards import Guards
+from graphjit.tracing.trees import flatten
+from graphjit.train.optimizers import Optimizer, is_float
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a loop is compiled for.
+
+    ``data`` are arrays with one example a row; ``epoch`` cuts them into batches.
+    """
+
+    loss: Callable[..., Any]
+    optimizer: Optimizer
+    params: Any
+    state: Any
+    data: tuple[Any, ...]
+    epoch: Epoch
+
+    @property
+    def gathers(self) -> bool:
+        """Whether batches are picked from the data, rather than all used at once."""
+        return self.epoch.batch != self.epoch.examples
+
+    @property
+    def title(self) -> str:
+        """What the loop is called in its text."""
+        return f"training loop of {getattr(self.loss, '__name__', 'loss')}"
+
+    @property
+    def functions(self) -> tuple[Callable[..., Any], ...]:
+        """The user's functions in it: the loss, and a schedule of the optimizer."""
+        schedules = [v for v in vars(self.optimizer).values() if callable(v)]
+        return (self.loss, *schedules)
+
+    def empty(self) -> Setup:
+        """The same form of setup, without holding the data."""
+        data = tuple(np.broadcast_to(np.zeros((), a.dtype), a.shape) for a in self.data)
+        return dataclasses.replace(self, data=data)
+
+
+def hyperparameters(optimizer: Optimizer) -> dict[str, float]:
+    """The optimizer's float fields: arguments of the compiled step."""
+    fields = dataclasses.fields(optimizer)  # type: ignore[arg-type]
+    values = {f.name: getattr(optimizer, f.name) for f in fields}
+    return {name: v for name, v in values.items() if isinstance(v, float)}
+
+
+def carried(setup: Setup) -> list[Any]:
+    """The leaves that a step reads and replaces: trained parameters, optimizer state."""
+    leaves, _ = flatten((setup.params, setup.state))
+    return [leaf for leaf in leaves if is_float(leaf) or isinstance(leaf, np.ndarray)]
+
+
+def guards_of(setup: Setup, exposed: Iterable[Any]) -> list[Guards]:
+    """Guards of what the user's functions read, and of the contents of some arrays among that."""
+    found = [Guards(function) for function in setup.functions]
+    places = set(map(id, exposed))
+    for guard in found:
+        guard.hold([name for name, array in guard.arrays.items() if id(array) in places])
+    return found
