@@ -18,91 +18,40 @@ import graphjit
 
 IMPORTED = time.perf_counter() - START
 
-import importlib
 import json
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from typing import Any
-from unittest.mock import patch
 
 from workloads.growing import KINDS
 
 SIZES = {"chain": (1, 10, 100, 1000), "net": (1, 2, 5, 10, 20)}
 LONG = 2000  # nodes or more, of the graph that is traced, differentiated and printed
-PASSES = ("prune", "fold", "simplify", "merge", "adjoint", "order", "fuse")
-NUMBA = ("Numba: types", "Numba: LLVM")
-PHASES = ("trace", *PASSES, "lower", "render", *NUMBA, "rest")
+PASSES = ("prune", "fold", "simplify", "merge", "order", "stitch", "fuse")
+PHASES = ("trace", "adjoint", *PASSES, "lower", "render", "compile", "rest")
 Seconds = Counter[str]
 
 
 # -- in the process that is measured ---------------------------------------------------------------
 
 
-@contextmanager
-def recorded(seconds: Seconds) -> Iterator[None]:
-    """Add the time of each pass, and of the parts of Numba's compilation."""
-    pipeline, adjoint, build = (
-        importlib.import_module(f"graphjit.{name}")
-        for name in ("passes.pipeline", "passes.adjoint", "codegen.build")
-    )
-
-    class Recording(pipeline.Between):
-        def __call__(self, step: Any, before: Any, after: Any, taken: float) -> None:
-            seconds[step.name] += taken
-            super().__call__(step, before, after, taken)
-
-    def compiled(*args: Any) -> Any:
-        entry = original(*args)
-        seconds.update(numba_parts(entry))
-        return entry
-
-    original = build.compiled
-    with ExitStack() as stack:
-        stack.enter_context(patch.object(pipeline, "Between", Recording))
-        stack.enter_context(
-            patch.object(adjoint, "adjoint", timed("adjoint", adjoint.adjoint, seconds))
-        )
-        stack.enter_context(patch.object(build, "compiled", compiled))
-        yield
-
-
-def timed(name: str, function: Callable[..., Any], seconds: Seconds) -> Callable[..., Any]:
-    def call(*args: Any) -> Any:
-        start = time.perf_counter()
-        result = function(*args)
-        seconds[name] += time.perf_counter() - start
-        return result
-
-    return call
-
-
-def numba_parts(entry: Any) -> Seconds:
-    """Numba's own account of a function: LLVM works inside its pass ``native_lowering``."""
-    times = entry.get_metadata(entry.signatures[0])["pipeline_times"]
-    passes = [item for pipeline in times.values() for item in pipeline.items()]
-    parts: Seconds = Counter()
-    for name, timer in passes:
-        parts[NUMBA["native_lowering" in name]] += timer.run
-    return parts
-
-
 def first_call(kind: str, size: int) -> dict[str, Any]:
     """Compile and run a new function; seconds by phase, and in all."""
     function, args = KINDS[kind](size)
     own = graphjit.value_and_grad(function)
-    seconds: Seconds = Counter()
     start = time.perf_counter()
-    with recorded(seconds):
-        imported = time.perf_counter() - start
-        own(*args)
+    own(*args)
     total = time.perf_counter() - start
-    stats = own.stats.seconds
-    seconds.update({name: stats[name] for name in ("trace", "lower", "render")})
+    report = own.explain_compile(*args)
+    seconds: Seconds = Counter(report.seconds)
+    for record in report.passes:
+        seconds[record.step] += record.seconds
+    inside = sum(record.seconds for record in report.passes)
+    seconds["adjoint"] = seconds["adjoint"] + seconds.pop("passes") - inside
     seconds["rest"] = total - sum(seconds.values())
     nodes = {stage: len(own.graph(*args, stage=stage)) for stage in ("traced", "adjoint")}
-    return {"nodes": nodes, "total": total, "imports": imported, "phases": dict(seconds)}
+    return {"nodes": nodes, "total": total, "phases": dict(seconds)}
 
 
 def child(kind: str, size: int) -> dict[str, Any]:
@@ -176,9 +125,9 @@ def name(result: dict[str, Any]) -> str:
 
 GROUPS = {
     "trace": ("trace",),
-    "passes": PASSES,
+    "adjoint, passes": ("adjoint", *PASSES),
     "lower, render": ("lower", "render"),
-    "Numba": NUMBA,
+    "machine code": ("compile",),
 }
 
 

@@ -57,6 +57,7 @@ __all__ = [
     "jit",
     "jvp",
     "native",
+    "nn",
     "remat",
     "scan",
     "sparse",
@@ -94,7 +95,7 @@ _LAZY = {
     "vmap": "graphjit.transforms",
     "while_loop": "graphjit.control",
 }
-_MODULES = ("draw", "errors", "sparse", "special", "symbolic", "train")
+_MODULES = ("draw", "errors", "nn", "sparse", "special", "symbolic", "train")
 
 
 def __getattr__(name: str) -> Any:

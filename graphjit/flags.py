@@ -50,6 +50,12 @@ class Flags:
         "text.",
         ("llvm", "numba"),
     )
+    tier: str = _flag(
+        "auto",
+        "How a program is compiled: `auto` quickly for the first calls, while a thread makes the "
+        "best code, which later calls use; `best` waits for that.",
+        ("auto", "best"),
+    )
     cache: bool = _flag(True, "Keep compiled programs on disk for later processes; 0 or off: not.")
     cache_dir: str = _flag("", "The folder of the cache, instead of the user's usual one.")
     cache_size: int = _flag(512, "The most megabytes that the cache takes on disk.")

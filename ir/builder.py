@@ -10,7 +10,7 @@ import numpy as np
 from graphjit.errors import ShapeError
 from graphjit.ir.aval import Aval, DType, aval_of
 from graphjit.ir.graph import Graph, Node, Origin
-from graphjit.ir.primitive import TABLE
+from graphjit.ir.primitive import ROWS, load
 
 
 def no_origin() -> Origin | None:
@@ -31,6 +31,7 @@ class Builder:
     """
 
     def __init__(self, origin: Callable[[], Origin | None] = no_origin, level: int = 0) -> None:
+        load()
         self.origin = origin
         self.level = level
         self.nodes: list[Node] = []
@@ -92,7 +93,7 @@ class Builder:
         Raises:
             ShapeError: the operands of a map cannot be broadcast together.
         """
-        primitive = TABLE[op]
+        primitive = ROWS[op]
         if primitive.kind == "map":
             inputs = self.broadcast(*inputs)
         aval = primitive.aval(*[self.nodes[i].aval for i in inputs], **params)
@@ -105,7 +106,7 @@ class Builder:
 
     def emit_control(self, op: str, inputs: Sequence[int], **params: Any) -> list[int]:
         """Add control flow, and one ``item`` for each of the results that its row gives it."""
-        results: Any = TABLE[op].aval(*(self.nodes[i].aval for i in inputs), **params)
+        results: Any = ROWS[op].aval(*(self.nodes[i].aval for i in inputs), **params)
         return self._items(op, tuple(inputs), results, params)
 
     def _items(

@@ -9,7 +9,7 @@ import numpy as np
 from graphjit.errors import ShapeError
 from graphjit.ir.aval import aval_of
 from graphjit.ir.graph import Graph, Node
-from graphjit.ir.primitive import TABLE
+from graphjit.ir.primitive import ROWS, load
 
 
 def evaluate(graph: Graph, *args: Any) -> tuple[Any, ...]:
@@ -20,6 +20,7 @@ def evaluate(graph: Graph, *args: Any) -> tuple[Any, ...]:
     Raises:
         ShapeError: an argument's shape or dtype is not that of the input.
     """
+    load()
     env: dict[int, Any] = {}
     for ident, arg in zip(graph.inputs, args, strict=True):
         expected = graph.nodes[ident].aval
@@ -41,5 +42,5 @@ def evaluate(graph: Graph, *args: Any) -> tuple[Any, ...]:
 def _apply(node: Node, operands: list[Any]) -> Any:
     if node.op == "item":
         return operands[0][node.params["index"]]
-    result = TABLE[node.op].numpy(*operands, **node.params)
+    result = ROWS[node.op].numpy(*operands, **node.params)
     return result if node.results else np.asarray(result, dtype=node.aval.dtype)

@@ -10,6 +10,7 @@ import numpy as np
 
 from graphjit.ir.aval import Aval, DType
 from graphjit.ir.primitive import Primitive
+from graphjit.ir.table.convolve import OPERANDS
 
 Avals = tuple[Aval, ...]
 Params = Mapping[str, Any]
@@ -108,6 +109,28 @@ def _contract(operands: Avals, params: Params) -> Iterator[str]:
         yield f"sums over {sorted(alone)}, which only one operand of {params['spec']!r} has"
 
 
+def _convolve(operands: Avals, params: Params) -> Iterator[str]:
+    """As of a contraction, but that a windowed axis has a length of its own in each operand."""
+    yield from _same_dtype(operands, params)
+    operand_terms, result = params["spec"].split("->")
+    x, w = operand_terms.split(",")
+    letters = {"x": x, "w": w, "y": result}
+    first, second = (letters[role] for role in OPERANDS[params["of"]])
+    sizes: dict[str, int] = {}
+    for term, operand in zip((first, second), operands, strict=True):
+        for letter, size in zip(term, operand.shape, strict=True):
+            if letter.islower() and sizes.setdefault(letter, size) != size:
+                yield f"has the axis {letter!r} with two sizes, {sizes[letter]} and {size}"
+    every = x + w + result
+    if alone := sorted(c for c in set(every) if every.count(c) == 1):
+        yield f"has {alone}, which only one term of {params['spec']!r} has"
+    windowed = {frozenset(c for c in term if c.isupper()) for term in letters.values()}
+    if len(windowed) != 1 or {len(params["window"]), len(params["sizes"])} != {len(*windowed)}:
+        yield f"has other windows than the upper-case letters of {params['spec']!r} say"
+    if any(stride < 1 or dilation < 1 for stride, dilation, _ in params["window"]):
+        yield f"moves windows by the steps {params['window']!r}, which are not all positive"
+
+
 def _index(operands: Avals, params: Params) -> Iterator[str]:
     """What is wrong between an array, the axes that are indexed and the indices."""
     shape = params.get("shape", operands[0].shape)
@@ -184,6 +207,7 @@ CHECKS: dict[str, Callable[[Avals, Params], Iterator[str]]] = {
     "reduce": _reduce,
     "running": _scan,
     "contract": _contract,
+    "convolve": _convolve,
     "index": _index,
     "scatter_add": _scatter_add,
     "broadcast": _broadcast,

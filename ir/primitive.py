@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -99,8 +99,10 @@ class SciPyUfunc:
         return getattr(self.ufunc, name)
 
 
-TABLE: dict[str, Primitive] = {}
+ROWS: dict[str, Primitive] = {}  # by name; see TABLE
 BY_UFUNC: dict[Any, Primitive] = {}
+if TYPE_CHECKING:
+    TABLE = ROWS  # all rows: whoever names it has them loaded
 
 
 def same(*operands: Aval, **_: Any) -> Aval:
@@ -114,13 +116,29 @@ def row(name: str, kind: Kind, *, numpy: Callable[..., Any], **columns: Any) -> 
     Raises:
         ValueError: the name is taken.
     """
-    if name in TABLE:
+    if name in ROWS:
         message = f"the table has a row {name!r} already"
         raise ValueError(message)
     columns.setdefault("aval", same)
     if isinstance(numpy, np.ufunc | SciPyUfunc):
         columns.setdefault("ufunc", numpy)
-    TABLE[name] = primitive = Primitive(name, kind, numpy, **columns)
+    ROWS[name] = primitive = Primitive(name, kind, numpy, **columns)
     if isinstance(numpy, np.ufunc):
         BY_UFUNC[numpy] = primitive
     return primitive
+
+
+@cache
+def load() -> None:
+    """Fill the table and learn NumPy's functions: 40 ms, when the first graph is built."""
+    import_module("graphjit.ir.table")
+    import_module("graphjit.ir.numpy")
+
+
+def __getattr__(name: str) -> Any:
+    """``TABLE`` is ``ROWS`` once they are there."""
+    if name != "TABLE":
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    load()
+    return ROWS

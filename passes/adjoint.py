@@ -252,7 +252,7 @@ def cotangents(
 ) -> Sequence[Any]:
     """The operands' shares of a node's cotangent, by the one rule its row states."""
     primitive = TABLE[node.op]
-    if strong and primitive.kind == "contract" and paired(**node.params):
+    if strong and node.op == "contract" and paired(**node.params):
         return paired_shares(ct, operands, node.params["spec"])
     if primitive.transpose is not None:
         return primitive.transpose(ct, *operands, **node.params)  # type: ignore[no-any-return]

@@ -111,6 +111,17 @@ def times_number(site: Site, a: Term, b: Term) -> Term | None:
             return x[0] * c.like(-n)
         if n == 0 and site.kind in "iu":
             return c
+        if x.op == "multiply" and site.kind == "f":
+            return _numbers_together(x, c)
+    return None
+
+
+def _numbers_together(x: Term, c: Term) -> Term | None:
+    """(x·c)·d = x·(c·d): stable, where the product of the numbers is a normal number."""
+    limits = np.finfo(x.aval.dtype)
+    for y, d in either(*x):
+        if d.number is not None and limits.tiny <= abs(c.number * d.number) <= limits.max:
+            return y * c.like(c.number * d.number)
     return None
 
 
@@ -201,7 +212,7 @@ def logistic_reciprocal(site: Site, u: Term) -> Term | None:
 
 
 def to_number(site: Site, x: Term, c: Term) -> Term | None:
-    """x⁰ = 1 (also for NaN) and x¹ = x, exact; x² , x³, x⁴, 1/x by products: rounding."""
+    """x⁰ = 1 (also for NaN) and x¹ = x, exact; x² to x⁴, 1/x, (1/x)²: rounding."""
     n = c.number
     if n == 0:
         return site.full(1)
@@ -213,8 +224,8 @@ def to_number(site: Site, x: Term, c: Term) -> Term | None:
         return site.make("square", x) * x
     if n == 4:
         return site.make("square", site.make("square", x))
-    if n == -1 and site.kind == "f":
-        return site.make("reciprocal", x)
+    if n in (-1, -2) and site.kind == "f":  # further ones would be 3 ULP off
+        return site.make("power", site.make("reciprocal", x), c.like(-n))
     return None
 
 

@@ -10,6 +10,7 @@ from graphjit.ir.builder import Builder
 from graphjit.ir.graph import Graph, Node
 from graphjit.ir.primitive import TABLE
 from graphjit.ir.table.contract import terms
+from graphjit.ir.table.convolve import batched
 from graphjit.passes.control_batch import BATCH
 from graphjit.passes.custom_batch import CUSTOM_BATCH
 
@@ -168,6 +169,14 @@ def batch_contract(b: Batching, node: Node) -> int:
     return b.emit("contract", *(b.place[i] for i in node.inputs), spec=spec)
 
 
+def batch_convolve(b: Batching, node: Node) -> int:
+    """As a contraction: one more letter that no window moves along."""
+    letter = next(c for c in LETTERS if c.islower() and c not in node.params["spec"])
+    wide = (node.inputs[0] in b.wide, node.inputs[1] in b.wide)
+    params = {**node.params, "spec": batched(node.params["spec"], node.params["of"], wide, letter)}
+    return b.emit("convolve", *(b.place[i] for i in node.inputs), **params)
+
+
 def batch_gather(b: Batching, node: Node) -> int:
     """Index the new axis too where both are batched; else it passes through."""
     source, *index = node.inputs
@@ -219,6 +228,7 @@ KINDS: dict[str, Callable[[Batching, Node], int]] = {
 RULES: dict[str, Callable[[Batching, Node], int]] = {
     "broadcast": batch_broadcast,
     "concatenate": batch_axes,
+    "convolve": batch_convolve,
     "hold": batch_hold,
     "gather": batch_gather,
     "scatter_add": batch_scatter,

@@ -62,7 +62,8 @@ RULES: dict[str, Callable[[Graph, Node, Flags], bool]] = {
     **dict.fromkeys(("add", "subtract", "negative", "positive", "sum", "cumsum"), together),
     # A product is linear in one operand alone; what picks from its first operand, in that one.
     **dict.fromkeys(
-        ("multiply", "strong_multiply", "contract"), lambda graph, node, moved: sum(moved) == 1
+        ("multiply", "strong_multiply", "contract", "convolve"),
+        lambda graph, node, moved: sum(moved) == 1,
     ),
     **dict.fromkeys(
         ("divide", "gather", "scatter_add", "hold"), lambda graph, node, moved: not any(moved[1:])

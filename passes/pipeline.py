@@ -23,6 +23,7 @@ from graphjit.passes.merge import merge
 from graphjit.passes.order import order
 from graphjit.passes.prune import prune
 from graphjit.passes.simplify import simplify
+from graphjit.passes.stitch import stitch
 
 Pass = Callable[[Graph], Graph]
 
@@ -71,7 +72,7 @@ LATE = {
 }  # fmt: skip
 PASSES = Passes({
     rewriting.__name__: rewriting
-    for rewriting in (prune, merge, fold, simplify, order, inline, nested, fuse)
+    for rewriting in (prune, merge, fold, simplify, order, stitch, inline, nested, fuse)
 })  # fmt: skip
 NAMES = (*PASSES, *LATE)
 NUMBERS = frozenset({"size", "budget"})  # options that are one number, not several
@@ -210,5 +211,5 @@ def run(graph: Graph, pipeline: Iterable[Step], hook: Hook | None = None) -> Gra
 # of the simplified function, and what every graph goes through before it is lowered.
 PRIMAL = parse_pipeline("prune,fold,simplify,merge,prune")
 PROGRAM = parse_pipeline(
-    "inline,prune,fold,simplify,merge,fold,simplify,merge,prune,order,nested,fuse"
+    "inline,prune,fold,simplify,merge,fold,simplify,merge,prune,order,stitch,nested,fuse"
 )

@@ -8,6 +8,7 @@ from collections.abc import Container, Iterable
 from graphjit.ir.dag import depends_on, minimum_cut
 from graphjit.ir.graph import Graph, Node
 from graphjit.ir.primitive import TABLE
+from graphjit.ir.table.convolve import multiplications as products_of
 from graphjit.passes.rewrite import Rebuild, reached
 
 CHEAP = 1.0  # bytes saved for each unit of work done again: the price at which maps are
@@ -101,6 +102,8 @@ class Plan:
         kind = TABLE[node.op].kind
         if kind == "map":
             return largest * (1.0 if node.op in ARITHMETIC else 16.0)
+        if node.op == "convolve":
+            return float(products_of(node.aval, operands, **node.params))
         if kind == "contract":
             return multiplications(node, operands[0].size, operands[1].size)
         if kind in ("layout", "index", "reduce", "running"):

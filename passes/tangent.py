@@ -186,6 +186,8 @@ def bilinear(
     (a, b), (da, db) = operands, tangents
     parts = [(da, b, strong[0])] if da is not None else []
     parts += [(a, db, strong[1])] if db is not None else []
+    if node.op != "contract":
+        return added([emit(node.op, x, y, **node.params) for x, y, _ in parts])
     return added([contracted(node.params["spec"], x, y, strong=s) for x, y, s in parts])
 
 

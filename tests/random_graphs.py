@@ -20,6 +20,7 @@ from random_pool import BOOL, F32, F64, I32, I64, JUMPS, SHAPES, Bounds, Pool, v
 
 LARGE = 20.0  # values beyond are brought back before anything else reads them
 
+W = "Hg,Hg->Hg"  # a convolution of each column, and of its cotangents
 KINDS = {"map": 60, "reduce": 10, "layout": 14, "contract": 6, "index": 6, "running": 4}
 TAKES = {
     "copysign": ((-3, 3), (0.5, 3)),
@@ -244,7 +245,9 @@ class _Grower(Pool):
 
     def contract(self) -> None:
         spec = str(
-            self.rng.choice(["ij,jk->ik", "ij,kj->ik", "ij,ij->j", "i,j->ij", "i,i->", "ij,j->i"])
+            self.rng.choice(
+                ["ij,jk->ik", "ij,kj->ik", "ij,ij->j", "i,j->ij", "i,i->", "ij,j->i", W]
+            )
         )
         terms = spec.partition("->")[0].split(",")
         first = self.pick(lambda i: self.aval(i).ndim == len(terms[0]) and self.aval(i).inexact)
@@ -254,10 +257,21 @@ class _Grower(Pool):
             aval = self.aval(ident)
             same = aval.ndim == len(terms[1]) and aval.dtype == self.aval(first).dtype
             return same and all(
-                sizes.get(c, n) == n for c, n in zip(terms[1], aval.shape, strict=False)
+                c.isupper() or sizes.get(c, n) == n
+                for c, n in zip(terms[1], aval.shape, strict=False)
             )
 
-        if any(fits(i) for i in self.bounds):
+        if not any(fits(i) for i in self.bounds):
+            return
+        if spec == W:
+            window = (tuple(int(self.rng.integers(low, 3)) for low in (1, 1, 0)),)
+            pair = self.small(first), self.small(self.pick(fits))
+            more = {
+                "of": str(self.rng.choice(list("xwy"))),
+                "sizes": (int(self.rng.integers(1, 5)),),
+            }
+            self.emit("convolve", *pair, spec=spec, window=window, **more)
+        else:
             self.emit("contract", self.small(first), self.small(self.pick(fits)), spec=spec)
 
     def index(self) -> None:

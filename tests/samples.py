@@ -155,6 +155,27 @@ OTHERS: tuple[Sample, ...] = (
     call("contract", (2, 0), (0, 3), spec="ij,jk->ik"),
     call("contract", (0, 2), (2, 3), spec="ij,jk->ik"),
     call("contract", (1, 3), (3, 1), spec="ij,jk->ik"),
+    *(
+        call("convolve", *shapes, spec="nHc,Hco->nHo", of=of, window=window, sizes=sizes)
+        for of, shapes, window, sizes in (
+            ("y", ((2, 5, 3), (3, 3, 2)), ((1, 1, 1),), (5,)),
+            ("y", ((1, 6, 2), (2, 2, 4)), ((2, 3, 0),), (2,)),
+            ("x", ((2, 3, 4), (3, 2, 4)), ((1, 1, 0),), (5,)),
+            ("x", ((2, 2, 4), (2, 3, 4)), ((3, 1, 1),), (6,)),
+            ("w", ((3, 5, 2), (3, 2, 3)), ((2, 1, 1),), (4,)),
+            ("y", ((0, 5, 3), (3, 3, 2)), ((1, 1, 1),), (5,)),
+            ("w", ((0, 5, 3), (0, 5, 2)), ((1, 1, 1),), (3,)),
+        )
+    ),
+    call(
+        "convolve",
+        (3, 5, 4, 2),
+        (3, 2, 2),
+        spec="nHWg,HWg->nHWg",
+        of="y",
+        window=((1, 1, 1), (2, 1, 0)),
+        sizes=(5, 2),
+    ),
     call("gather", (4, 3), (2,), kinds="fi", axes=(0,), size=4),
     call("gather", (4, 3), (), kinds="fi", axes=(1,)),
     call("gather", (3, 2, 3), (2, 2), (2, 2), kinds="fii", axes=(0, 2)),

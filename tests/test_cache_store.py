@@ -19,7 +19,7 @@ import pytest
 from graphjit.cache import folder as folder_module
 from graphjit.cache import store as store_module
 from graphjit.cache.container import MAGIC, PREFIX, VERSION, packed
-from graphjit.cache.environment import environment, processor, sources, stamps
+from graphjit.cache.environment import environment, processor, sources, stamps, threads
 from graphjit.cache.folder import usual
 from graphjit.cache.store import MEGABYTE, SUFFIX, UNFINISHED, Store, opened
 from graphjit.errors import CacheWarning
@@ -33,6 +33,7 @@ BLOBS = {"object": bytes(range(256)) * 8, "source": "x² = 1\n".encode(), "empty
 @pytest.fixture(autouse=True)
 def first_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder_module, "_warned", False)
+    monkeypatch.setattr(store_module, "OFTEN", 256)  # look through the folder after each write
 
 
 @pytest.fixture
@@ -226,6 +227,25 @@ def test_a_hit_notes_the_time_at_most_once_a_minute(store: Store) -> None:
         os.utime(path_of(store), (now + shift, now + shift))
         store.get(KEY)
         assert abs(path_of(store).stat().st_mtime - now) < 30
+
+
+def test_the_folder_is_looked_through_now_and_then(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "OFTEN", 0)
+    looks = [0]
+    shrink = Store.shrink
+
+    def counted(self: Store) -> None:
+        looks[0] += 1
+        shrink(self)
+
+    monkeypatch.setattr(Store, "shrink", counted)
+    for number in range(300):
+        store.put(key(number), {}, {"object": bytes(5000)})
+        size = sum(file.size for file in store.files())
+        assert size < store.limit * (1 + 2 / store_module.SHARE)
+    assert 50 < looks[0] < 100
 
 
 def test_abandoned_files_are_removed_and_those_being_written_are_not(store: Store) -> None:
@@ -490,6 +510,17 @@ def test_the_environment_names_versions_and_processor() -> None:
     assert sys.version in found["python"]
     assert all(isinstance(value, str) for value in found.values())
     assert json.loads(json.dumps(dict(found))) == found
+
+
+def test_the_threads_of_the_blas_are_part_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    assert threads({}) == threads({"OMP_NUM_THREADS": "4"}) == "several"
+    assert threads({"OMP_NUM_THREADS": "1"}) == threads({"OPENBLAS_NUM_THREADS": "1"}) == "one"
+    assert threads({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "2"}) == "several"
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+    assert threads({}) == "one"
 
 
 def test_another_processor_is_another_environment(monkeypatch: pytest.MonkeyPatch) -> None:

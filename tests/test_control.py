@@ -20,7 +20,7 @@ from graphjit.passes.batch import batch
 from graphjit.passes.pipeline import PROGRAM, run
 from graphjit.passes.tangent import tangent
 from graphjit.tracing.trace import trace
-from graphjit.transforms import compiled, specialise
+from graphjit.transforms import kept, specialise
 
 RNG = np.random.default_rng(3)
 W, H, XS = RNG.normal(size=(3, 3)) * 0.5, RNG.normal(size=3), RNG.normal(size=(5, 3))
@@ -395,7 +395,7 @@ def test_the_same_function_is_compiled_once_and_only_where_that_pays(
         built.append(name)
         return specialise.build_program(graph, name, labels)
 
-    monkeypatch.setattr(compiled, "build_program", noted)
+    monkeypatch.setattr(kept, "build_program", noted)
 
     def step(c: Any, x: Any) -> Any:
         return np.sin(c) + x, c

@@ -58,7 +58,8 @@ def page() -> Iterator[Page]:
     made = Page()
     sys.modules[MODULE] = made.module
     try:
-        yield made
+        with flags.override(cache=False, tier="best"):  # also where this file is run as a program
+            yield made
     finally:
         del sys.modules[MODULE], linecache.cache[f"{MODULE}.py"]
 

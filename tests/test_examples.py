@@ -20,6 +20,11 @@ PICTURES = {
 }
 PRINTED = {
     "bundle_adjustment": (r"shape \(24, 45\), 29% of it", r"difference quotient: \de-(09|1\d)"),
+    "convnet": (
+        r"native loop +[\d,]+ steps a second",
+        r"accuracy +9[789]\.\d% of 450 held-out digits",
+    ),
+    "export_step": (r"int step\(const double \*params", r"in Python: loss 0\.\d+ after 400 steps"),
     "gaussian_mixture": (r"means +reverse +3 .* ok", r"all agree\n", r"-367\.9 -> -12\d\.\d"),
     "hand_tracking": (r"pose found to \de-1\d in \d+ evaluations",),
     "lstm": (r"loss \d\.\d+ -> \d\.\d+",),

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import optree
 import pytest
 
 from graphjit import train
+from graphjit.codegen import llvm_kernel, llvm_library
 from graphjit.codegen.loops import Gemm, Gemv, walk
 from graphjit.codegen.native import host, made_for
 from graphjit.control import while_loop
@@ -20,6 +22,7 @@ from graphjit.errors import CompileError, DTypeError
 from graphjit.exports import NativeFunction, export
 from graphjit.exports.declare import kind
 from graphjit.exports.form import Form, form_of
+from graphjit.exports.loops import dense, written_by_us
 from graphjit.exports.processors import LEVELS, processor
 from graphjit.exports.render_module import render_module
 from graphjit.transforms import grad, hessian, jit, value_and_grad
@@ -173,10 +176,10 @@ def test_the_module_says_what_it_takes_and_checks_it() -> None:
 def test_whole_products_are_np_dot_where_a_blas_is_wanted() -> None:
     f, args = CASES["large"]
     form = form_of(f, args, {})
-    text = render_module(form.plain(dense=True), "f")
+    text = render_module(form.plain(dense), "f")
     assert text.count("np.dot(") == 2
     assert "np.dot(" not in render_module(form.plain(), "f")
-    assert_close(f(*args), as_python(form.plain(dense=True))(*leaves(args)))
+    assert_close(f(*args), as_python(form.plain(dense))(*leaves(args)))
 
 
 def test_names_that_python_needs_are_not_shadowed() -> None:
@@ -245,7 +248,7 @@ def main_program(form: Form, name: str) -> str:
     for item in (*form.inputs, *form.outputs):
         element, size = kind(item.aval.dtype), max(item.aval.size, 1)
         arrays.append(f"static {element} v_{item.name}[{size}];")
-        if not item.buffer.startswith("out"):
+        if not item.result:
             reads.append(f"fread(v_{item.name}, {element_size(element)}, {item.aval.size}, stdin);")
             continue
         arrays.append(f"static {element} w_{item.name}[{size}];")
@@ -290,10 +293,11 @@ def run_c(folder: Path, form: Form, name: str, args: Any, *more: str) -> list[Ar
 def test_a_c_program_gets_the_same_bits(case: str, tmp_path: Path) -> None:
     f, args = CASES[case]
     exported = export(f, args, case, tmp_path, forms="object")
-    form = form_of(f, args, {}).plain()
+    form = form_of(f, args, {}).plain(written_by_us)
     found = run_c(tmp_path, form, case, args)
     here = [np.full(i.aval.shape or (1,), 7, i.aval.dtype) for i in form.outputs]
-    NativeFunction(form).ctypes(*leaves(args), *here)
+    kept = {name: np.ascontiguousarray(a, "=f8") for name, a in form.captured.items()}
+    NativeFunction(replace(form, captured=kept), blas=False).ctypes(*leaves(args), *here)
     for a, b in zip(here, found, strict=True):
         np.testing.assert_array_equal(a.reshape(-1), b)
     assert_close(jit(f)(*args), found)
@@ -338,8 +342,31 @@ void cblas_dgemm(int order, int ta, int tb, int m, int n, int k, double alpha, c
 """
 
 
+def call_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no product be small enough for code of our own."""
+    monkeypatch.setattr(llvm_kernel, "gemm", llvm_library.gemm_call)
+    monkeypatch.setattr(llvm_kernel, "gemv", llvm_library.gemv_call)
+
+
+def test_products_that_the_renderer_can_write_out_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    f, args = CASES["large"]
+    form = form_of(f, args, {})
+
+    def products(form: Form) -> int:
+        found = [s for k in form.program.kernels for s in walk(k.statements)]
+        return sum(isinstance(s, Gemm | Gemv) for s in found)
+
+    with made_for(replace(host(), vector_bytes=16)):
+        assert products(form.plain(written_by_us)) == products(form) == 2
+    call_the_library(monkeypatch)
+    assert products(form.plain(written_by_us)) == 0
+
+
 @needs_gcc
-def test_products_call_a_blas_by_its_standard_names(tmp_path: Path) -> None:
+def test_products_call_a_blas_by_its_standard_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call_the_library(monkeypatch)
     f, args = CASES["large"]
     exported = export(f, args, "large", tmp_path, blas=True)
     assert exported.header is not None

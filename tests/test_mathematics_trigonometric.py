@@ -249,8 +249,8 @@ def test_digamma(dtype: Any, fused: bool) -> None:
 
 
 @DTYPE
-def test_digamma_keeps_its_digits_at_its_zero(dtype: Any) -> None:
-    x = np.linspace(1.0001, 1.9999, 200).astype(dtype)
+def test_digamma_keeps_its_digits_at_its_zero_and_elsewhere(dtype: Any) -> None:
+    x = np.concatenate([np.linspace(1.0001, 1.9999, 200), np.linspace(0.01, 20, 300)]).astype(dtype)
     case = Case("digamma", mpmath.digamma, 6, ())
     assert_close(case, (x,), fused=True)
     assert_close(case, (x,), fused=False)

@@ -235,8 +235,8 @@ x[0, 9];  x[[0, 9]];  x[:, [4]];  x[0, 0, 0];  x[np.array([-4])];  v[[-5]];  x["
 x[[0.5]];  x[..., ...];  x[mask.T];  s[0];  e[0];  x[k, np.arange(3)];  x[None, None, 0, 0, 0]
 """
 REFUSED = """
-np.i0(x);  np.sin(m);  np.exp(m);  np.ldexp(x, 2);  special.erfinv(x / 9);  special.log_ndtr(x);  special.erfcx(x)
-special.exprel(x);  np.median(v);  np.median(x, axis=0);  np.sort(v)
+np.i0(x);  np.sin(m);  np.exp(m);  np.ldexp(x, 2);  special.erfinv(x / 9);  special.log_ndtr(x)
+special.erfcx(x);  special.exprel(x);  np.median(v);  np.median(x, axis=0);  np.sort(v)
 np.sum([x, y]);  np.sum([x, y], axis=0);  np.mean([x, y], axis=0);  np.max([s, s]);  np.cov(x)
 np.corrcoef(x);  np.sum(x, where=m);  np.mean(x, where=m);  np.nanmax(x);  np.logaddexp.reduce(v)
 np.convolve(v, w);  np.correlate(v, w);  np.r_[v, w];  np.c_[v, v]

@@ -21,8 +21,7 @@ from graphjit.codegen.loops import (
     Store,
 )
 from graphjit.codegen.lower import lower
-from graphjit.codegen.plan import ALIGNMENT, Arena
-from graphjit.codegen.plan import argument_order
+from graphjit.codegen.plan import ALIGNMENT, Arena, argument_order
 from graphjit.codegen.render_numba import render
 from graphjit.ir import Builder, Graph, Symbol, aval_of, evaluate
 from graphjit.passes.adjoint import adjoint

@@ -120,6 +120,21 @@ ONE = "graph(%0: f64[2,3], %1: f64[3], %2: i64[4], %3: bool[2,3]) -> (%4)\n%4: "
         ("f64[2] = contract(%0, %1, spec='ijk,k->i')", "params that contract cannot take"),
         ("f64[2,2] = contract(%0, %1, spec='ij,j->ii')", "repeats a letter within a term"),
         ("f64[2,3] = contract(%0, %3, spec='ij,ij->ij')", "has operands of different dtypes"),
+        *(
+            (f"f64[2,3] = convolve({given}, of='y', window={window}, sizes=(2,))", fact)
+            for given, window, fact in (
+                (
+                    "%0, %0, spec='Hg,Hg->Hg'",
+                    "((0, 1, 0),)",
+                    "by the steps ((0, 1, 0),), which are not",
+                ),
+                ("%0, %0, spec='Hg,Hg->Hg'", "()", "other windows than the upper-case letters of"),
+                ("%0, %0, spec='Hg,gH->Hg'", "((1, 1, 0),)", "'g' with two sizes, 3 and 2"),
+                ("%0, %3, spec='Hg,Hg->Hg'", "((1, 1, 0),)", "operands of different dtypes"),
+                ("%0, %0, spec='Hc,Ho->Ho'", "((1, 1, 0),)", "has ['c'], which only one term of"),
+                ("%0, %1, spec='Hg,Hg->Hg'", "((1, 1, 0),)", "params that convolve cannot take"),
+            )
+        ),
         ("f64[4,3] = gather(%0, %1, axes=(0,))", "indexes by (f64[3]): indices are integers"),
         ("f64[4] = gather(%0, %2, axes=(0, 1))", "indexes the axes (0, 1) by (i64[4])"),
         ("f64[4,2,3] = gather(%0, %2, axes=(5,))", "has the axes (5,) of an array of 2"),

@@ -14,8 +14,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 MAGIC = b"GRPHJIT\n"
 VERSION = 1
@@ -30,8 +29,7 @@ class OtherVersion(Damaged):
     """An entry in the format of another version of the library, which may be whole."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """What is kept under one key.
 
     Attributes:

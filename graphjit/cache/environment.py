@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import sys
-from collections.abc import Iterator
+import sysconfig
+from collections.abc import Iterator, Mapping
 from functools import cache
 from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
+import optree
 
 from graphjit.cache.container import VERSION
 
+THREADS = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
 PACKAGE = __name__.partition(".")[0]
 
 
@@ -32,10 +34,22 @@ def environment() -> MappingProxyType[str, str]:
             "python": f"{sys.implementation.cache_tag} {sys.version}",
             "abi": getattr(sys, "abiflags", ""),
             "numpy": np.__version__,
-            "platform": f"{sys.platform} {platform.machine()} {sys.byteorder} {sys.maxsize:x}",
+            "optree": optree.__version__,
+            "platform": f"{sysconfig.get_platform()} {sys.byteorder} {sys.maxsize:x}",
+            "threads": threads(os.environ),
             **processor(),
         }
     )
+
+
+def threads(variables: Mapping[str, str]) -> str:
+    """Whether the BLAS may use several threads: which products call it depends on that.
+
+    Read as OpenBLAS does when it is loaded; loading it to ask would take longer than all else.
+    """
+    given = next((variables[name] for name in THREADS if variables.get(name)), "")
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return "one" if given == "1" or count == 1 else "several"
 
 
 def processor() -> dict[str, str]:

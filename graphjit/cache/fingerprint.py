@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import types
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Any
@@ -40,7 +39,6 @@ CODE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
 class Fingerprint:
     """What tells whether a function's trace would come out the same.
 
@@ -51,10 +49,10 @@ class Fingerprint:
         parts: What the key is made of, each with a name that a user knows it by.
     """
 
-    key: str
-    reason: str
-    reads: Reads
-    parts: tuple[tuple[str, bytes], ...] = ()
+    def __init__(
+        self, key: str, reason: str, reads: Reads, parts: tuple[tuple[str, bytes], ...] = ()
+    ) -> None:
+        self.key, self.reason, self.reads, self.parts = key, reason, reads, parts
 
     @cached_property
     def origins(self) -> str:

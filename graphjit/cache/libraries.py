@@ -111,6 +111,8 @@ def named(value: Any) -> str:
     """
     name = getattr(value, "__qualname__", "") or getattr(value, "__name__", "")
     owner = getattr(value, "__objclass__", None)  # of a method such as str.upper
+    bound = getattr(value, "__self__", None)  # of one such as tuple.__new__
+    owner = bound if owner is None and isinstance(bound, type) else owner
     known = getattr(value, "__module__", None) or getattr(owner, "__module__", None)
     modules = [known] if known else [module.__name__ for module in SHARED] + ["scipy.special"]
     for module in modules:

@@ -30,6 +30,7 @@ WORDS = {
     "sources": "the files of graphjit changed",
     "features": "the processor has other features",
     "platform": "the system changed",
+    "threads": "the BLAS may use another number of threads",
 }
 NEW = "not built before"
 

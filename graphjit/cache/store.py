@@ -11,10 +11,9 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphjit.cache.container import Damaged, Entry, OtherVersion, packed, unpacked
 from graphjit.cache.folder import Unusable, check_private, location, make_private, trusted, warn
@@ -25,6 +24,8 @@ KEY = re.compile(r"[0-9a-f]{64}")
 MEGABYTE = 2**20
 FRESH = 60.0  # seconds within which a hit does not note the time again
 ABANDONED = 3600.0  # seconds after which an unfinished file has no writer any more
+SHARE = 64  # the part of the limit after which a process looks whether there is too much,
+OFTEN = 8  # and in how many of 256 cases else: looking takes 10 microseconds an entry
 ROOM = 0.9  # how full the store may be after it was too full
 PLAIN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 # Opening a named pipe must not wait for its other end.
@@ -32,8 +33,7 @@ OPENING = os.O_RDONLY | PLAIN | getattr(os, "O_NONBLOCK", 0)
 CREATING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | PLAIN
 
 
-@dataclass(frozen=True)
-class File:
+class File(NamedTuple):
     """One entry's file."""
 
     path: Path
@@ -46,15 +46,11 @@ class File:
         return self.path.name.removesuffix(SUFFIX)
 
 
-@dataclass
 class Counts:
     """What happened in this process."""
 
-    hits: int = 0
-    misses: int = 0
-    written: int = 0
-    damaged: int = 0
-    removed: int = 0
+    def __init__(self) -> None:
+        self.hits = self.misses = self.written = self.damaged = self.removed = 0
 
 
 class Store:
@@ -70,6 +66,7 @@ class Store:
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder, self.limit, self.counts = folder, limit, Counts()
+        self._unseen = 0  # bytes written since the folder was last looked through
 
     def get(self, key: str) -> Entry | None:
         """The entry of a key, or None. A damaged one is removed."""
@@ -104,7 +101,9 @@ class Store:
             return False
         try:
             replace(path, data)
-            self.shrink()
+            self._unseen += len(data)
+            if self._unseen > self.limit / SHARE or os.urandom(1)[0] < OFTEN:
+                self.shrink()
         except OSError as error:
             warn(f"the cache folder {self.folder} cannot be written ({error})")
             return False
@@ -113,15 +112,16 @@ class Store:
 
     def files(self) -> list[File]:
         """The entries' files, the least recently used first."""
-        return sorted(scan(self.folder, SUFFIX), key=lambda file: (file.used, file.path))
+        return sorted_by_use(scan(self.folder, SUFFIX))
 
     def shrink(self) -> None:
         """Remove the least recently used entries if there is too much, and abandoned files."""
-        now = time.time()
-        for file in scan(self.folder, UNFINISHED):
-            if abs(now - file.used) > ABANDONED:
+        self._unseen, now = 0, time.time()
+        found = list(scan(self.folder, SUFFIX, UNFINISHED))
+        for file in found:
+            if file.path.name.endswith(UNFINISHED) and abs(now - file.used) > ABANDONED:
                 discard(file.path)
-        files = self.files()
+        files = sorted_by_use(f for f in found if f.path.name.endswith(SUFFIX))
         total = sum(file.size for file in files)
         if total <= self.limit:
             return
@@ -253,12 +253,17 @@ def touch(path: Path) -> None:
             os.utime(path)
 
 
-def scan(folder: Path, suffix: str) -> Iterator[File]:
-    """The files of one kind that are in the folder now."""
+def sorted_by_use(files: Iterable[File]) -> list[File]:
+    """The least recently used first."""
+    return sorted(files, key=lambda file: (file.used, file.path))
+
+
+def scan(folder: Path, *suffixes: str) -> Iterator[File]:
+    """The files of some kinds that are in the folder now."""
     try:
         with os.scandir(folder) as found:
             for item in found:
-                if item.name.endswith(suffix):
+                if item.name.endswith(suffixes):
                     with contextlib.suppress(OSError):  # another process removed it
                         status = item.stat(follow_symlinks=False)
                         yield File(Path(item.path), status.st_size, status.st_mtime)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -64,7 +65,7 @@ def rebuilt(text: Json, leaf: Callable[[Json], Any]) -> Any:
         case ["tuple", items]:
             return tuple(rebuilt(item, leaf) for item in items)
         case ["dict" | "OrderedDict" as kind, pairs]:
-            made = {constant_from(key): rebuilt(item, leaf) for key, item in pairs}
+            made = {key_from(key): rebuilt(item, leaf) for key, item in pairs}
             return made if kind == "dict" else OrderedDict(made)
         case ["named", *place, items]:
             return class_at(place, "_fields")._make(rebuilt(item, leaf) for item in items)
@@ -153,6 +154,11 @@ def constant_from(text: Json) -> Any:
         case {"scalar": [dtype, digits]}:
             return np.frombuffer(bytes.fromhex(digits), dtype)[0]
     raise Refused(f"{text!r} is no constant")
+
+
+def key_from(text: Json) -> Any:
+    """A key of a dict; a text is the object that the same text in a user's file is."""
+    return sys.intern(text) if type(text) is str else constant_from(text)
 
 
 def array_form(array: np.ndarray[Any, Any]) -> tuple[Json, bytes]:

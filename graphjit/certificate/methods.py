@@ -15,6 +15,7 @@ from graphjit.flags import override
 from graphjit.ir.graph import Graph
 from graphjit.ir.primitive import TABLE
 from graphjit.ir.table.contract import terms
+from graphjit.ir.table.convolve import multiplications
 from graphjit.transforms.decorators import grad
 from graphjit.transforms.forward import Pushforward, pushforward
 
@@ -99,6 +100,8 @@ def cost(graph: Graph) -> int:
             shapes = graph.avals(node.inputs)
             letters = zip(first + second, shapes[0].shape + shapes[1].shape, strict=True)
             total += math.prod(dict(letters).values())
+        if node.op == "convolve":
+            total += multiplications(node.aval, graph.avals(node.inputs), **node.params)
     return total
 
 

@@ -16,14 +16,28 @@ SPELLINGS = (
     ("scipy_cblas_", "", 32),
     ("cblas_", "", 32),
 )
+COUNTS = tuple(
+    f"{prefix}openblas_get_num_threads{suffix}"
+    for prefix in ("scipy_", "")
+    for suffix in ("64_", "")
+)
 
 
 @dataclass(frozen=True)
 class Blas:
-    """Addresses of the cblas routines, and the width of their integers in bits."""
+    """Addresses of the cblas routines, the width of their integers in bits, and the library."""
 
     addresses: dict[str, int]
     integer: int
+    library: ctypes.CDLL
+
+    def threads(self) -> int:
+        """How many threads it may use now: 1 where the environment says so."""
+        for name in COUNTS:
+            count = getattr(self.library, name, None)
+            if count is not None:
+                return int(count())
+        return 1
 
 
 @cache
@@ -53,5 +67,5 @@ def _read(path: Path) -> Blas | None:
         symbols = {r: getattr(library, f"{prefix}{r}{suffix}", None) for r in ROUTINES}
         if all(symbols.values()):
             found = {r: ctypes.cast(s, ctypes.c_void_p).value or 0 for r, s in symbols.items()}  # type: ignore[arg-type]
-            return Blas(found, width)
+            return Blas(found, width, library)
     return None

@@ -10,6 +10,7 @@ from graphjit.codegen.loops import Buffer, LoopProgram, Statement
 from graphjit.errors import IndexRangeError
 from graphjit.ir.aval import Aval, DType
 from graphjit.ir.graph import Graph, Node
+from graphjit.ir.view import View, contiguous
 from graphjit.passes.group import views
 
 
@@ -44,6 +45,7 @@ class Buffers:
         self.program.checks = list(after.checks)
         self.constants: dict[Any, Buffer] = {}
         self.homes = self._homes()
+        self.parts = self._parts()
 
     def label(self, labels: Sequence[str]) -> None:
         """Give the inputs' buffers the names that the user knows."""
@@ -68,6 +70,50 @@ class Buffers:
             if whole and node.op not in ("input", "constant", "iota"):
                 homes.setdefault(base, position)
         return homes
+
+    def _parts(self) -> dict[int, tuple[int, int]]:
+        """For each value that its loops can write into a joined array, that and the start there."""
+        parts: dict[int, tuple[int, int]] = {}
+        for node in self.graph.nodes:
+            if node.op != "concatenate":
+                continue
+            start = 0
+            for ident in node.inputs:
+                if self._is_part(ident):
+                    parts[ident] = node.id, start
+                start += self.graph.nodes[ident].aval.shape[node.params["axis"]]
+        return parts
+
+    def _is_part(self, ident: int) -> bool:
+        """Whether one array is all that reads a value, and whoever makes it can write it there."""
+        node = self.graph.nodes[ident]
+        users = self.graph.users[ident]
+        if ident in self.homes or len(users) != 1 or not node.aval.size:
+            return False
+        if self.graph.nodes[users[0]].inputs.count(ident) != 1:
+            return False
+        if node.op != "item":
+            return node.op == "concatenate"
+        maker, index = self.graph.nodes[node.inputs[0]], node.params["index"]
+        if maker.op != "fused":
+            return False
+        body, roles = maker.params["body"], maker.params["roles"]
+        return bool(roles[body.outputs[index]] != "spill")
+
+    def target(self, ident: int) -> tuple[Buffer, View]:
+        """Where a value is written: its own buffer, or its part of the array it is joined to."""
+        chain, top = list[tuple[int, int]](), ident  # joined arrays may be parts of others
+        while top in self.parts:
+            top, start = self.parts[top]
+            chain.append((top, start))
+        if top not in self.buffers:
+            self.buffers[top] = self._home(top)
+        view = contiguous(self.graph.nodes[top].aval.shape)
+        offset = 0
+        for joined, start in chain:
+            offset += start * view.strides[self.graph.nodes[joined].params["axis"]]
+        self.buffers[ident] = self.buffers[top]
+        return self.buffers[top], View(self.graph.nodes[ident].aval.shape, view.strides, offset)
 
     def _home(self, ident: int) -> Buffer:
         """Where a node's result is written: an output's own buffer, or a work buffer."""
@@ -113,6 +159,14 @@ class Buffers:
             raise IndexRangeError(fact, origin=node.origin, operands=(node.aval,))
         self.program.checks.append((node.origin, node.params["size"]))
         return len(self.program.checks)
+
+    def targets(self, node: Node) -> list[tuple[Buffer, View]]:
+        """Where each result of a loop group is written."""
+        items = {self.graph.nodes[u].params["index"]: u for u in self.graph.users[node.id]}
+        return [
+            self.target(items[i]) if i in items else (self._work(aval), contiguous(aval.shape))
+            for i, aval in enumerate(node.results)
+        ]
 
     def results(self, node: Node) -> list[Buffer]:
         """A buffer for each of a node's results; its items are read from there."""

@@ -11,13 +11,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from graphjit.cache.objects import object_code
+from graphjit.cache.objects import kept_code, key_of, object_code
+from graphjit.cache.store import opened
 from graphjit.codegen import objects
 from graphjit.codegen.duration import LONG, estimate
 from graphjit.codegen.loops import LoopProgram
@@ -25,16 +27,17 @@ from graphjit.codegen.lower import lower
 from graphjit.codegen.native import BEST, Code
 from graphjit.codegen.native import compiled as machine_code
 from graphjit.codegen.plan import argument_order
-from graphjit.codegen.program import Memory, Runnable, on_pack, with_table
-from graphjit.codegen.program import out_of_range as out_of_range
+from graphjit.codegen.program import Kept, Memory, Runnable, on_pack, with_table
 from graphjit.codegen.render_llvm import Rendered
 from graphjit.codegen.render_llvm import render as render_llvm
 from graphjit.codegen.render_numba import render
+from graphjit.codegen.tiers import QUICK, Improvement
 from graphjit.errors import CompileError, GraphJITError
 from graphjit.flags import current
 from graphjit.ir.graph import Graph
 from graphjit.passes.pipeline import PROGRAM, run
 
+Make = Callable[[], Code]
 PASSES = "always-inliner"
 COUNTER = itertools.count()
 
@@ -56,17 +59,49 @@ class Program(Runnable):
         self.kept: Kept | None = None
         self.graph = self._timed("passes", lambda: run(graph, PROGRAM))
         self.loops: LoopProgram = self._timed("lower", lambda: lower(self.graph, labels=labels))
-        launch, code = self._launcher()
+        launch, code, better = self._launcher()
         super().__init__(memory_of(self.loops), launch, code)
+        self.improvement = better and Improvement(better, self.improved, self.failed)
 
-    def _launcher(self) -> tuple[Callable[[tuple[Any, ...]], None], Any]:
+    def _launcher(self) -> tuple[Callable[[tuple[Any, ...]], None], Any, Make | None]:
+        """What runs the program, what holds its code, and how to make better code."""
         if self.jit and current().renderer == "llvm":
             rendered = self._timed("render", lambda: render_llvm(self.loops, self.name))
-            code, self.kept = self._timed("compile", lambda: native(rendered))
-            return on_pack(code), code
+            code, better = self._timed("compile", lambda: self._code(rendered))
+            return on_pack(code), code, better
         self._timed("render", lambda: self.source)
         entry = self._timed("compile", lambda: compiled(self.source, self.name))
-        return launcher(entry, jit=self.jit), entry if self.jit else None
+        return launcher(entry, jit=self.jit), entry if self.jit else None, None
+
+    def _code(self, rendered: Rendered) -> tuple[Code, Make | None]:
+        """The best code; or what is quick to make, and how to make the best."""
+        self.kept = kept(rendered)
+        known = kept_code(self.kept.key) if self.kept else None
+        if known is not None:
+            return Code(known, rendered.symbols), None
+        if current().tier == "best":
+            return native(rendered)[0], None
+        code = Code(machine_code(rendered.text, QUICK), rendered.symbols)
+        context = copy_context()  # with the flags that are in force here
+        return code, lambda: context.run(native, rendered)[0]
+
+    def improved(self, code: Code) -> None:
+        """Run better code from now on; calls that are inside the old finish there."""
+        self._earlier = self.code
+        self.launch, self.code = on_pack(code), code
+
+    def failed(self, error: Exception) -> None:
+        """Raise at the next call what went wrong in making better code."""
+
+        def launch(_: tuple[Any, ...]) -> None:
+            raise error
+
+        self.launch = launch
+
+    @property
+    def pending(self) -> bool:
+        """Whether better code is being made."""
+        return self.improvement is not None and self.improvement.pending
 
     @cached_property
     def source(self) -> str:
@@ -125,21 +160,20 @@ def launcher(entry: Any, *, jit: bool) -> Callable[[tuple[Any, ...]], None]:
     return launch if objects.direct() else launch_on_table
 
 
-class Kept(NamedTuple):
-    """Object code on disk: its key, and the names of what it calls."""
-
-    key: str
-    symbols: tuple[str, ...]
-
-
 def native(rendered: Rendered) -> tuple[Code, Kept | None]:
     """The machine code of a module of LLVM IR, and where it is kept."""
     if current().debug >= 3:
         sys.stderr.write(rendered.text)
     text = rendered.text
     content, key = object_code(text, lambda: machine_code(text, BEST, PASSES), BEST, PASSES)
-    kept = Kept(key, tuple(rendered.symbols)) if key else None
-    return Code(content, rendered.symbols), kept
+    return Code(content, rendered.symbols), Kept(key, tuple(rendered.symbols)) if key else None
+
+
+def kept(rendered: Rendered) -> Kept | None:
+    """Where the best machine code of a module is kept, or will be."""
+    if opened() is None:
+        return None
+    return Kept(key_of("text", rendered.text, BEST, PASSES), tuple(rendered.symbols))
 
 
 def compiled(source: str, name: str) -> Callable[[Any], None]:

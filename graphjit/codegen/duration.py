@@ -5,7 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from graphjit.codegen.loops import For, Gemm, Gemv, If, Let, LoopProgram, Statement, While
+from graphjit.codegen.loops import (
+    For,
+    Gemm,
+    Gemv,
+    If,
+    Let,
+    LoopProgram,
+    Product,
+    Statement,
+    While,
+)
 
 LONG = 10_000.0  # nanoseconds; giving the lock away and taking it back costs about 50
 DEAR = frozenset({
@@ -36,6 +46,9 @@ def cost(s: Statement) -> float:
             return max(duration(s.then), duration(s.otherwise))
         case Gemm():
             return 0.1 * s.m * s.n * s.k
+        case Product():
+            turns = math.prod(n for n, _, _ in (*s.rows, *s.depth))
+            return 0.1 * turns * s.columns
         case Gemv():
             return 0.3 * s.rows * s.columns
         case Let() if s.op in DEAR:

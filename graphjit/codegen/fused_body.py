@@ -63,13 +63,13 @@ class Body:
 
     # -- views --------------------------------------------------------------------------------
 
-    def maps(self) -> list[tuple[int, ...]]:
-        """The strides over the space of everything the group touches."""
+    def maps(self, targets: list[View]) -> list[tuple[int, ...]]:
+        """The strides over the space of everything the group touches; ``targets`` it writes."""
         found = [contiguous(self.space).strides]
         if self.rows:
             outer = contiguous(self.space[: self.rows]).strides
             found.append(outer + (0,) * len(self.space[self.rows :]))
-        touched = [view for node in self.members for view in self._touched(node)]
+        touched = [view for node in self.members for view in self._touched(node)] + targets
         return found + [strides_over(view, self.space, self.rows) for view in touched]
 
     def _touched(self, node: Node) -> list[View]:

@@ -24,8 +24,10 @@ from graphjit.codegen.scalars import Scalars
 from graphjit.ir.aval import DType
 from graphjit.ir.graph import Node
 from graphjit.ir.primitive import TABLE
-from graphjit.ir.view import View, contiguous
+from graphjit.ir.view import View
 from graphjit.passes.group import LOOPED_REDUCTIONS
+
+Target = tuple[Buffer, View]  # where a result is written: a whole buffer, or a part of one
 
 
 class Supplies(Protocol):
@@ -56,15 +58,16 @@ class Values:
     """
 
     def __init__(
-        self, node: Node, reads: list[Buffer], writes: list[Buffer], supplies: Supplies
+        self, node: Node, reads: list[Buffer], writes: list[Target], supplies: Supplies
     ) -> None:
         self.body, self.supplies = Body(node), supplies
         graph = self.body.graph
         self.buffers = dict(zip(graph.inputs, reads, strict=True))
-        self.stores: dict[int, list[Buffer]] = {}
-        for ident, buffer in zip(graph.outputs, writes, strict=True):
-            self.stores.setdefault(ident, []).append(buffer)
-        self.axes = Axes.of(self.body.space, self.body.rows, self.body.maps())
+        self.stores: dict[int, list[Target]] = {}
+        for ident, target in zip(graph.outputs, writes, strict=True):
+            self.stores.setdefault(ident, []).append(target)
+        maps = self.body.maps([view for _, view in writes])
+        self.axes = Axes.of(self.body.space, self.body.rows, maps)
         self.nest = Nest(self.axes, max(self.body.levels.values(), default=0))
         self.values: dict[Any, Scalar] = {}
         self.spilled: dict[int, Buffer] = {}
@@ -97,7 +100,7 @@ class Values:
                 kept = self._place(self.spilled[node.id], self.body.row())
                 self.values[key] = self._load(kept, node.aval.dtype)
             elif node.id in self.stores:
-                kept = self._place(self.stores[node.id][0], contiguous(node.aval.shape))
+                kept = self._place(*self.stores[node.id][0])
                 self.values[key] = self._load(kept, node.aval.dtype)
             else:
                 current, self.node = self.node, node

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphjit.codegen.llvm_instructions import binary, select
 from graphjit.codegen.llvm_loops import Inner, calls, shape_of
-from graphjit.codegen.llvm_scalars import binary, operation, select
+from graphjit.codegen.llvm_scalars import operation
 from graphjit.codegen.llvm_text import BOOL, I64, Body, Operand, constant
 from graphjit.codegen.loops import For, Store, Value
 from graphjit.codegen.native import host

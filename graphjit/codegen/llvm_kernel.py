@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from graphjit.codegen.llvm_inner import InnerLoop
+from graphjit.codegen.llvm_instructions import binary, compare, select
 from graphjit.codegen.llvm_library import gemm, gemv
 from graphjit.codegen.llvm_loops import innermost, long_sums
 from graphjit.codegen.llvm_mathematics import computed
 from graphjit.codegen.llvm_memory import Memory
-from graphjit.codegen.llvm_scalars import binary, compare, operation, select
+from graphjit.codegen.llvm_scalars import operation
 from graphjit.codegen.llvm_text import BOOL, I64, Module, Operand, constant, lane
 from graphjit.codegen.loops import (
     Address,
@@ -25,6 +26,7 @@ from graphjit.codegen.loops import (
     Let,
     Load,
     LoopProgram,
+    Product,
     Scalar,
     Statement,
     Store,
@@ -82,6 +84,10 @@ class KernelWriter(Memory):
                 gemm(self, s)
             case Gemv():
                 gemv(self, s)
+            case Product():
+                from graphjit.codegen.llvm_product import product  # for those who need it
+
+                product(self, s)
             case _:
                 self.compound(s)
 
@@ -185,32 +191,6 @@ class KernelWriter(Memory):
         return self.call(name, BOOL, 1, [condition])
 
     # -- loops --------------------------------------------------------------------------------
-
-    def repeat(
-        self, count: int, carried: Sequence[Operand],
-        turn: Callable[[Operand, list[Operand]], Sequence[Operand]], step: int = 1,
-    ) -> list[Operand]:  # fmt: skip
-        """``turn`` at 0, step, 2 step, ... below ``count``, which is at least one step."""
-        if count == step:
-            return list(turn(constant(0, I64), list(carried)))
-        before, top, after = self.block, self.label(), self.label()
-        self.put(f"br label %{top}")
-        self.begin(top)
-        index, following = self.fresh(), self.fresh()
-        phis: list[str] = []
-        self.lines.append(phis)
-        names = [Operand(self.fresh(), o.dtype, o.lanes) for o in carried]
-        ends = turn(Operand(index, I64), list(names))
-        last = self.block
-        phis.append(f"  {index} = phi i64 [ 0, %{before} ], [ {following}, %{last} ]")
-        for name, start, end in zip(names, carried, ends, strict=True):
-            ways = f"[ {start.text}, %{before} ], [ {end.text}, %{last} ]"
-            phis.append(f"  {name.text} = phi {name.kind} {ways}")
-        self.put(f"{following} = add nuw nsw i64 {index}, {step}")
-        more = self.let(f"icmp ult i64 {following}, {count}")
-        self.put(f"br i1 {more}, label %{top}, label %{after}")
-        self.begin(after)
-        return list(ends)
 
     def loop(self, s: For) -> None:
         """A counted loop."""

@@ -1,4 +1,4 @@
-"""Calls of the BLAS in LLVM IR."""
+"""Matrix products in LLVM IR: calls of the BLAS, and of functions of our own."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from graphjit.codegen.blas import find
+from graphjit.codegen.llvm_matrix import MatrixProduct, Steps
+from graphjit.codegen.llvm_matrix_choice import Way, choice, ways
 from graphjit.codegen.llvm_text import kind, literal
-from graphjit.codegen.loops import Gemm, Gemv
+from graphjit.codegen.loops import Address, Gemm, Gemv
 from graphjit.errors import CompileError
 from graphjit.ir.aval import DType
 
@@ -18,7 +20,54 @@ ROW_MAJOR, NO_TRANSPOSE = 101, 111
 
 
 def gemm(w: Memory, s: Gemm) -> None:
-    """C = op(A) op(B)."""
+    """C = op(A) op(B), by a function of our own where that is faster."""
+    way = way_for(w, s)
+    if way is None:
+        gemm_call(w, s)
+    else:
+        own_call(w, way, s.a, s.b, s.c)
+
+
+def gemv(w: Memory, s: Gemv) -> None:
+    """Y = op(A) x, by a function of our own where that is faster."""
+    way = way_for(w, s)
+    if way is None:
+        gemv_call(w, s)
+    else:
+        own_call(w, way, s.x, s.a, s.y)
+
+
+def way_for(w: Memory, s: Gemm | Gemv) -> Way | None:
+    """The function of our own for a product; None where it is a call of the BLAS."""
+    p = product_of(s)
+    if w.module.blas or not p.m * p.n * p.k:
+        return choice(p)
+    return min(ways(p), key=lambda way: way.cost, default=None)
+
+
+def product_of(s: Gemm | Gemv) -> MatrixProduct:
+    """A statement as a product; a vector is a row, before the matrix."""
+    dtype = s.a.buffer.dtype
+    if isinstance(s, Gemm):
+        a = Steps(1, s.lda) if s.transpose_a else Steps(s.lda, 1)
+        b = Steps(1, s.ldb) if s.transpose_b else Steps(s.ldb, 1)
+        return MatrixProduct(dtype, s.m, s.n, s.k, a, b, Steps(s.ldc, 1))
+    n, k = (s.columns, s.rows) if s.transpose else (s.rows, s.columns)
+    matrix = Steps(s.lda, 1) if s.transpose else Steps(1, s.lda)
+    return MatrixProduct(dtype, 1, n, k, Steps(0, s.incx), matrix, Steps(0, s.incy))
+
+
+def own_call(w: Memory, way: Way, a: Address, b: Address, c: Address) -> None:
+    """Call a function of our own; there is one for all products that are alike."""
+    if way.name not in w.module.helpers:
+        w.module.helpers[way.name] = way.function(w.module)
+    first, second = (b, a) if way.swapped else (a, b)
+    pointers = ", ".join(f"ptr {w.first(x)}" for x in (first, second, c))
+    w.put(f"call void @{way.name}({pointers})")
+
+
+def gemm_call(w: Memory, s: Gemm) -> None:
+    """C = op(A) op(B) by the library."""
     dtype = s.a.buffer.dtype
     flags = [ROW_MAJOR, NO_TRANSPOSE + s.transpose_a, NO_TRANSPOSE + s.transpose_b]
     one, zero = real(1, dtype), real(0, dtype)
@@ -27,8 +76,8 @@ def gemm(w: Memory, s: Gemm) -> None:
     routine(w, "gemm", dtype, flags, sizes)
 
 
-def gemv(w: Memory, s: Gemv) -> None:
-    """Y = op(A) x."""
+def gemv_call(w: Memory, s: Gemv) -> None:
+    """Y = op(A) x by the library."""
     dtype = s.a.buffer.dtype
     one, zero = real(1, dtype), real(0, dtype)
     a, x, y = (f"ptr {w.first(x)}" for x in (s.a, s.x, s.y))

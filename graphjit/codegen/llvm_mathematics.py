@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphjit.codegen.llvm_scalars import operation, scalarised, select
+from graphjit.codegen.llvm_instructions import scalarised, select
+from graphjit.codegen.llvm_scalars import operation
 from graphjit.codegen.llvm_text import BOOL, Body, Module, Operand, constant, kind, suffix
 from graphjit.codegen.loops import Constant, Let, Scalar
 from graphjit.codegen.mathematics import ScalarFunction, described, scalar_function

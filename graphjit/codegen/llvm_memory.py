@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, cast
 
+from graphjit.codegen.llvm_instructions import binary
 from graphjit.codegen.llvm_loops import resolved, terms
-from graphjit.codegen.llvm_scalars import binary, operation
+from graphjit.codegen.llvm_scalars import operation
 from graphjit.codegen.llvm_text import (
     BOOL,
     I64,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
-from graphjit.codegen.llvm_text import BOOL, I64, Body, Operand, constant, kind, suffix
+from graphjit.codegen.llvm_instructions import binary, compare, like, scalarised, select
+from graphjit.codegen.llvm_text import BOOL, I64, Body, Operand, constant, kind
+from graphjit.codegen.llvm_whole import floor_divide, power, remainder
 from graphjit.codegen.native import host
 from graphjit.errors import CompileError
 from graphjit.ir.aval import DType
@@ -55,40 +56,6 @@ def operation(body: Body, op: str, operands: Sequence[Operand], dtype: DType) ->
     if dtype.kind != "f" or op not in LIBM:
         raise CompileError(f"there is no machine code for {op} of {dtype}")
     return scalarised(body, LIBM[op], alike, dtype)
-
-
-def binary(body: Body, name: str, a: Operand, b: Operand) -> Operand:
-    """An instruction of two operands of one type, which it gives."""
-    return body.value(f"{name} {a}, {b.text}", a.dtype, a.lanes)
-
-
-def compare(body: Body, test: str, a: Operand, b: Operand) -> Operand:
-    """A comparison: with a NaN everything is false but ``ne``."""
-    if a.dtype.kind == "f":
-        return body.value(f"fcmp {'u' if test == 'ne' else 'o'}{test} {a}, {b.text}", BOOL, a.lanes)
-    sign = "" if test in ("eq", "ne") else "s" if a.dtype.kind == "i" else "u"
-    return body.value(f"icmp {sign}{test} {a}, {b.text}", BOOL, a.lanes)
-
-
-def select(body: Body, condition: Operand, a: Operand, b: Operand) -> Operand:
-    """``a`` in the lanes where the condition holds, else ``b``."""
-    condition, a, b = body.alike(condition, a, b)
-    return body.value(f"select {condition}, {a}, {b}", a.dtype, a.lanes)
-
-
-def scalarised(body: Body, name: str, operands: list[Operand], dtype: DType) -> Operand:
-    """A function of the C library, a lane at a time."""
-    symbol = name if dtype == np.float64 else f"{name}f"
-    parts = [
-        body.call(symbol, dtype, 1, [body.element(o, i) for o in operands], "memory(none)")
-        for i in range(operands[0].lanes)
-    ]
-    return body.collected(parts)
-
-
-def like(value: Any, x: Operand) -> Operand:
-    """A number of another operand's type."""
-    return constant(value, x.dtype, x.lanes)
 
 
 # -- rules that are more than one instruction ---------------------------------------------------
@@ -237,82 +204,12 @@ def conversion(source: DType, target: DType) -> str:
     return "trunc" if target.itemsize < source.itemsize else ""
 
 
-def _divisor(body: Body, b: Operand) -> tuple[Operand, Operand]:
-    """Whether it is zero, and a divisor that is not."""
-    zero = compare(body, "eq", b, like(0, b))
-    return zero, select(body, zero, like(1, b), b)
-
-
-def _floor_divide(body: Body, x: list[Operand], dtype: DType) -> Operand:
-    """Whole numbers, rounded down; by zero it is zero, as in NumPy."""
-    a, b = x
-    zero, safe = _divisor(body, b)
-    if dtype.kind != "i":
-        return select(body, zero, like(0, a), binary(body, "udiv", a, safe))
-    crosses = _crosses(body, binary(body, "srem", a, safe), safe)
-    down = body.value(f"sext {crosses} to {a.kind}", dtype, a.lanes)
-    quotient = binary(body, "add", binary(body, "sdiv", a, safe), down)
-    return select(body, zero, like(0, a), quotient)
-
-
-def _remainder(body: Body, x: list[Operand], dtype: DType) -> Operand:
-    """Whole numbers, with the divisor's sign; by zero it is zero, as in NumPy."""
-    a, b = x
-    zero, safe = _divisor(body, b)
-    if dtype.kind != "i":
-        return select(body, zero, like(0, a), binary(body, "urem", a, safe))
-    rest = binary(body, "srem", a, safe)
-    shifted = binary(body, "add", rest, safe)
-    rest = select(body, _crosses(body, rest, safe), shifted, rest)
-    return select(body, zero, like(0, a), rest)
-
-
-def _crosses(body: Body, rest: Operand, b: Operand) -> Operand:
-    """Whether a remainder has the sign that the divisor has not."""
-    opposite = compare(body, "lt", binary(body, "xor", rest, b), like(0, rest))
-    return binary(body, "and", compare(body, "ne", rest, like(0, rest)), opposite)
-
-
-def _power(body: Body, x: list[Operand], dtype: DType) -> Operand:
-    """Whole numbers by repeated squaring; of floats the C library's."""
-    if dtype.kind == "f":
-        return scalarised(body, "pow", x, dtype)
-    name = f"power_{suffix(dtype, 1)}"
-    body.module.helpers[name] = INTEGER_POWER.format(name=name, t=kind(dtype, 1))
-    parts = [
-        body.value(f"call {kind(dtype, 1)} @{name}({a}, {b})", dtype)
-        for a, b in ([body.element(o, i) for o in x] for i in range(x[0].lanes))
-    ]
-    return body.collected(parts)
-
-
-INTEGER_POWER = """
-define internal {t} @{name}({t} %base, {t} %exponent) {{
-entry:
-  br label %test
-test:
-  %b = phi {t} [ %base, %entry ], [ %next, %turn ]
-  %e = phi {t} [ %exponent, %entry ], [ %rest, %turn ]
-  %r = phi {t} [ 1, %entry ], [ %taken, %turn ]
-  %done = icmp eq {t} %e, 0
-  br i1 %done, label %end, label %turn
-turn:
-  %bit = trunc {t} %e to i1
-  %product = mul {t} %r, %b
-  %taken = select i1 %bit, {t} %product, {t} %r
-  %next = mul {t} %b, %b
-  %rest = lshr {t} %e, 1
-  br label %test
-end:
-  ret {t} %r
-}}"""
-
 RULES: dict[str, Rule] = {
     "copy": _copy, "positive": _copy, "negative": _negative, "absolute": _absolute,
     "reciprocal": _reciprocal, "square": _square, "maximum": _extreme("ge"),
     "minimum": _extreme("le"), "fmax": _number("ge"), "fmin": _number("le"), "select": _select,
     "logical_not": _logical_not, "invert": _invert, "right_shift": _right_shift,
     "isnan": _isnan, "isinf": _size("eq", 0), "isfinite": _size("lt", 1), "signbit": _signbit,
-    "bits": _bits, "from_bits": _from_bits, "fma": _fma, "cast": _cast, "power": _power,
-    "floor_divide": _floor_divide, "remainder": _remainder,
+    "bits": _bits, "from_bits": _from_bits, "fma": _fma, "cast": _cast, "power": power,
+    "floor_divide": floor_divide, "remainder": remainder,
 }  # fmt: skip

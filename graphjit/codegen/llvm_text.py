@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,13 +79,15 @@ def constant(value: Any, dtype: DType, lanes: int = 1) -> Operand:
 class Module:
     """What is shared by the functions of a module: declarations, and helpers written once.
 
-    ``fused`` says whether described functions may use ``fma``; None is what the processor has.
+    ``fused`` says whether described functions may use ``fma``; None is what the processor has,
+    ``blas`` whether products may call a BLAS where functions of our own exist.
     """
 
     declarations: dict[str, str] = field(default_factory=dict)
     helpers: dict[str, str] = field(default_factory=dict)
     symbols: dict[str, int] = field(default_factory=dict)
     fused: bool | None = None
+    blas: bool = True
 
     def declare(self, name: str, result: str, parameters: Sequence[str], more: str = "") -> None:
         """Say what a function of elsewhere takes and gives."""
@@ -191,3 +193,29 @@ class Body:
         for index, part in enumerate(parts):
             whole = self.value(f"insertelement {whole}, {part}, i64 {index}", dtype, len(parts))
         return whole
+
+    def repeat(
+        self, count: int, carried: Sequence[Operand],
+        turn: Callable[[Operand, list[Operand]], Sequence[Operand]], step: int = 1,
+    ) -> list[Operand]:  # fmt: skip
+        """``turn`` at 0, step, 2 step, ... below ``count``, which is at least one step."""
+        if count == step:
+            return list(turn(constant(0, I64), list(carried)))
+        before, top, after = self.block, self.label(), self.label()
+        self.put(f"br label %{top}")
+        self.begin(top)
+        index, following = self.fresh(), self.fresh()
+        phis: list[str] = []
+        self.lines.append(phis)
+        names = [Operand(self.fresh(), o.dtype, o.lanes) for o in carried]
+        ends = turn(Operand(index, I64), list(names))
+        last = self.block
+        phis.append(f"  {index} = phi i64 [ 0, %{before} ], [ {following}, %{last} ]")
+        for name, start, end in zip(names, carried, ends, strict=True):
+            ways = f"[ {start.text}, %{before} ], [ {end.text}, %{last} ]"
+            phis.append(f"  {name.text} = phi {name.kind} {ways}")
+        self.put(f"{following} = add nuw nsw i64 {index}, {step}")
+        more = self.let(f"icmp ult i64 {following}, {count}")
+        self.put(f"br i1 {more}, label %{top}, label %{after}")
+        self.begin(after)
+        return list(ends)

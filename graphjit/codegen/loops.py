@@ -148,6 +148,25 @@ class Gemv(NamedTuple):
     origin: Origin | None = None
 
 
+class Product(NamedTuple):
+    """C[i, j] = sum over k of A[i, k] B[k, j], or added to what is there; columns lie side by side.
+
+    ``rows`` and ``depth`` are nests of loops, so that rows may overlap as windows do: an extent and
+    the steps in A and C for each loop of the rows, in A and B for each of the sums. Where ``add``
+    is false, C is written only. ``name`` begins the names of its own loop indices.
+    """
+
+    name: str
+    a: Address
+    b: Address
+    c: Address
+    columns: int
+    rows: tuple[tuple[int, int, int], ...]
+    depth: tuple[tuple[int, int, int], ...]
+    add: bool
+    origin: Origin | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class For:
     """``for index in range(extent)``; ``reverse`` counts down.
@@ -194,7 +213,9 @@ class Tape:
     count: str = ""
 
 
-Statement = Let | Load | Index | Check | Store | Fill | Gemm | Gemv | For | While | If | Tape
+Statement = (
+    Let | Load | Index | Check | Store | Fill | Gemm | Gemv | Product | For | While | If | Tape
+)
 
 
 @dataclass(eq=False)
@@ -265,6 +286,9 @@ def reads(statement: Statement) -> list[Buffer]:
             return [statement.a.buffer, statement.b.buffer]
         case Gemv():
             return [statement.a.buffer, statement.x.buffer]
+        case Product():
+            more = [statement.c.buffer] if statement.add else []
+            return [statement.a.buffer, statement.b.buffer, *more]
         case While():
             return [statement.answer.buffer]
         case If():
@@ -283,4 +307,6 @@ def writes(statement: Statement) -> list[Buffer]:
             return [statement.c.buffer]
         case Gemv():
             return [statement.y.buffer]
+        case Product():
+            return [statement.c.buffer]
     return []

@@ -76,8 +76,9 @@ class Lowering(Buffers):
             elif node.op in CONTROL:
                 self._control(node)
             elif node.op != "input":
-                self.buffers[node.id] = self._home(node.id)
-                self._kernel(node, self._single(node))
+                self.target(node.id)
+                if statements := self._single(node):
+                    self._kernel(node, statements)
         self._copy_outputs()
         self.program.names = self.count
         return self.program
@@ -110,7 +111,7 @@ class Lowering(Buffers):
 
     def _fused(self, node: Node) -> None:
         body: Graph = node.params["body"]
-        writes = self.results(node)
+        writes = self.targets(node)
         reads = [self.read(i)[0] for i in node.inputs]
         lowering = FusedLowering(node, reads, writes, self)
         ops = [n.op for n in body.nodes if TABLE[n.op].kind not in ("source", "layout")]
@@ -180,7 +181,11 @@ class Lowering(Buffers):
             a, b = (self.read(i) for i in node.inputs)
             return ContractLowering(node, a, b, out, self._contiguous, self.fresh).run()
         if node.op == "concatenate":
-            return self._concatenate(node, out)
+            return self._concatenate(node)
+        if node.op == "convolve":
+            from graphjit.codegen.lower_convolve import convolution  # for those who need it
+
+            return convolution(node, [self.read(i) for i in node.inputs], out, self)
         if node.op in ("cumsum", "recurrence"):
             from graphjit.codegen.lower_scan import scan  # for those who need it
 
@@ -227,14 +232,16 @@ class Lowering(Buffers):
         self.program.kernels.append(Kernel("copy", self._walk(turned.shape, turned, out, buffer)))
         return out
 
-    def _concatenate(self, node: Node, out: Buffer) -> list[Statement]:
-        """Copy each operand to its stretch of the result."""
-        axis, whole, start = node.params["axis"], contiguous(node.aval.shape), 0
+    def _concatenate(self, node: Node) -> list[Statement]:
+        """Copy each operand that is not there yet to its stretch of the result."""
+        (out, whole), axis, start = self.target(node.id), node.params["axis"], 0
         statements: list[Statement] = []
         for operand in node.inputs:
             buffer, view = self.read(operand)
-            target = View(view.shape, whole.strides, start * whole.strides[axis])
-            statements += self._walk(view.shape, view, out, buffer, target)
+            if operand not in self.parts:
+                place = whole.offset + start * whole.strides[axis]
+                target = View(view.shape, whole.strides, place)
+                statements += self._walk(view.shape, view, out, buffer, target)
             start += view.shape[axis]
         return statements
 

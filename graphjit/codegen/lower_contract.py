@@ -22,12 +22,14 @@ from graphjit.codegen.loops import (
     Value,
 )
 from graphjit.codegen.nest import NAMES
+from graphjit.flags import current
 from graphjit.ir.graph import Node
 from graphjit.ir.table.contract import terms
 from graphjit.ir.view import View, contiguous
 
-# Below this many multiplications a call costs more than the loops (measured: a BLAS call of
-# 4x4x4 takes 40 ns, the loops 15 ns; at 6x6x6 the call wins).
+# Up to this many multiplications loops are used. A BLAS call of 4x4x4 takes 40 ns, Numba's loops
+# 15 ns, at 6x6x6 the call wins; the LLVM renderer has functions of its own: 5 ns for 4x4x4, where
+# loops, vectorised along the sum, take 12 to 55 ns. Only what is no sum, or one sum, is as fast.
 SMALL = 64
 
 
@@ -80,10 +82,16 @@ class ContractLowering:
 
     def run(self) -> list[Statement]:
         """The statements of the kernel."""
-        small = self.volume(self.m + self.n + self.k) <= SMALL
-        if small or self.dtype.kind != "f" or find() is None:
+        if self._small() or self.dtype.kind != "f" or find() is None:
             return self._loops()
         return self._library() or self._copied()
+
+    def _small(self) -> bool:
+        """Whether loops are at least as fast as a product."""
+        rows, depth = self.volume(self.m + self.n), self.volume(self.k)
+        if current().jit and current().renderer == "llvm" and rows > 1 and depth > 1:
+            return False
+        return rows * depth <= SMALL
 
     def volume(self, letters: str) -> int:
         """How many combinations the letters' indices have."""

@@ -21,7 +21,6 @@ from graphjit.codegen.loops import (
 from graphjit.codegen.nest import Axes, Nest
 from graphjit.ir.aval import DType
 from graphjit.ir.graph import Node
-from graphjit.ir.view import contiguous
 
 # The operation that takes one more element into a reduction.
 COMBINE = {
@@ -53,7 +52,7 @@ def wide(op: str, dtype: DType) -> DType:
 
 
 class FusedLowering(Values):
-    """One group. ``reads`` and ``writes`` are the buffers of the body's inputs and outputs."""
+    """One group. ``reads`` are the buffers of the body's inputs, ``writes`` where outputs go."""
 
     def run(self) -> list[Statement]:
         """The statements of the kernel."""
@@ -66,8 +65,8 @@ class FusedLowering(Values):
 
     def _each(self, node: Node) -> None:
         value = self.values[node.id, self.phase] = self._compute(node)
-        for buffer in self.stores.get(node.id, []):
-            self._store(buffer, contiguous(node.aval.shape), value, len(self.axes.runs))
+        for target in self.stores.get(node.id, []):
+            self._store(*target, value, len(self.axes.runs))
         self._keep_if_needed(node, value)
 
     def _row(self, node: Node) -> None:
@@ -102,7 +101,7 @@ class FusedLowering(Values):
     def _spill(self, node: Node) -> None:
         """Accumulate into memory: the buffer is filled first, then combined with."""
         start = Constant(initial(node.op, node.aval.dtype), node.aval.dtype)
-        for buffer in self.stores.get(node.id, []):
+        for buffer, _ in self.stores.get(node.id, []):
             self.nest.prologue.append(Fill(buffer, start))
             value = self._value(node.inputs[0])
             terms, place = self._index_terms(node), self._place(buffer, self.body.target(node))
@@ -115,14 +114,15 @@ class FusedLowering(Values):
     def _known_in_row(self, node: Node, value: Scalar) -> None:
         """A value for the rest of its row."""
         self.values[node.id] = value
-        for buffer in self.stores.get(node.id, []):
-            self._store(buffer, contiguous(node.aval.shape), value, self.axes.rows)
+        for target in self.stores.get(node.id, []):
+            self._store(*target, value, self.axes.rows)
 
     def _known_after(self, node: Node, value: Scalar) -> None:
         """A scalar that is known after the loops."""
         self.values[node.id] = value
-        for buffer in self.stores.get(node.id, []):
-            self.nest.epilogue.append(Store(Address(buffer, 0), value, origin=node.origin))
+        for buffer, view in self.stores.get(node.id, []):
+            place = Address(buffer, view.offset)
+            self.nest.epilogue.append(Store(place, value, origin=node.origin))
 
     def _keep_if_needed(self, node: Node, value: Scalar) -> None:
         """Keep a row of what a later phase needs and would be dear to compute again."""

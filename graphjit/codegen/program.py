@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from graphjit.cache.lookup import Missed
+from graphjit.cache.objects import kept_code
 from graphjit.codegen import objects
 from graphjit.codegen.blas import find
 from graphjit.codegen.native import Code
@@ -31,8 +32,7 @@ class Checked(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Memory:
+class Memory(NamedTuple):
     """What a program is given beside its inputs.
 
     Attributes:
@@ -116,13 +116,33 @@ def out_of_range(program: Checked, code: int) -> GraphJITError:
     )  # fmt: skip
 
 
-def linked(content: bytes, symbols: Sequence[str]) -> Code:
-    """Object code with the routines of BLAS that it calls.
+class Kept(NamedTuple):
+    """Object code on disk: its key, and the names of what it calls."""
+
+    key: str
+    symbols: Sequence[str]
+
+
+def code_written(kept: Kept) -> list[Any]:
+    """Where object code is and what it calls, for a manifest: BLAS with integers of some width."""
+    blas = find() if kept.symbols else None
+    return [kept.key, list(kept.symbols), 0 if blas is None else blas.integer]
+
+
+def code_read(form: Sequence[Any]) -> Code:
+    """The object code, with the addresses in this process of what it calls.
 
     Raises:
-        CompileError: it is no object code, or a routine is not there.
+        Missed: it is gone, or there is another BLAS.
+        CompileError: it is no object code, or calls something unknown.
     """
+    key, symbols, integer = form
+    content = kept_code(key)
+    if content is None:
+        raise Missed("its object code is gone")
     blas = find() if symbols else None
+    if blas is not None and blas.integer != integer:
+        raise Missed("there is another BLAS")
     addresses = {} if blas is None else {BLAS + n: a for n, a in blas.addresses.items()}
     if not addresses.keys() >= set(symbols):
         raise CompileError(f"there is no {', '.join(sorted({*symbols} - addresses.keys()))}")

@@ -17,6 +17,7 @@ from graphjit.codegen.loops import (
     Kernel,
     Let,
     LoopProgram,
+    Product,
     Statement,
     Store,
     Tape,
@@ -25,6 +26,7 @@ from graphjit.codegen.loops import (
 )
 from graphjit.codegen.mathematics.describe import described
 from graphjit.codegen.plan import argument_order, lifetimes
+from graphjit.codegen.products import written_out
 from graphjit.ir.aval import dtype_name
 from graphjit.ir.graph import Origin
 
@@ -132,6 +134,8 @@ class Writer:
                 self.tape(s, depth)
             case Store():
                 self.put(depth, f"{place(s.address)} = {written(s)}", origin=s.origin)
+            case Product():
+                self.block(written_out(s), depth)
             case Gemm() | Gemv():
                 self.put(depth, call(s), origin=s.origin)
             case _:
@@ -211,6 +215,8 @@ def needed(s: Statement) -> set[str]:
             return {"hide"}
         case Let() if described(s.op, s.value.dtype):
             return {s.op}
+        case Product():
+            return set().union(*map(needed, walk(written_out(s))))
         case Gemm():
             return {"gemm", *parted(s.a, s.b, s.c)}
         case Gemv():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from graphjit.codegen.build import out_of_range
+from graphjit.codegen.program import out_of_range
 from graphjit.exports.entry import NO_MEMORY, work_bytes
 from graphjit.exports.form import Form, Item
 from graphjit.exports.names import identifier
@@ -38,8 +38,8 @@ extern "C" {{
 
 {whole};
 
-/* The same in memory of the caller's: {guard}_WORK_BYTES bytes, aligned to 64; it allocates
- * nothing{tapes}. */
+/* The same in memory of the caller's: {guard}_WORK_BYTES bytes, aligned as a double is, or better
+ * to 64; it allocates nothing{tapes}. */
 {split};
 
 #ifdef __cplusplus

@@ -92,15 +92,18 @@ def rounded(piece: tuple[np.dtype[np.generic], int]) -> int:
     return -(-size * dtype.itemsize // ALIGNMENT) * ALIGNMENT
 
 
-def render(form: Form, entries: Sequence[Entry], *, by_address: bool) -> Rendered:
+def render(
+    form: Form, entries: Sequence[Entry], *, by_address: bool, blas: bool = True
+) -> Rendered:
     """The module of a program and functions of C around it.
 
     Args:
         form: The program.
         entries: The functions.
         by_address: Read captured arrays where they are in this process, rather than embed them.
+        blas: Whether products may call a BLAS.
     """
-    module, order = Module(), argument_order(form.program)
+    module, order = Module(blas=blas), argument_order(form.program)
     kernels = Kernels(module, form.program, order)
     calls = kernels.calls(form.program.kernels)
     run = ["define internal void @run(ptr %table) #0 {", "entry:", *calls, "  ret void", "}"]

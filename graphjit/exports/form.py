@@ -8,20 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.codegen.loops import LoopProgram
+from graphjit.codegen.loops import Buffer, LoopProgram
 from graphjit.codegen.lower import lower
 from graphjit.errors import CompileError, TraceError
-from graphjit.exports.loops import without_blas
+from graphjit.exports.loops import Keep, none, without_blas
 from graphjit.exports.names import identifier
 from graphjit.ir.aval import Aval
-from graphjit.ir.graph import Graph, Origin
+from graphjit.ir.graph import Origin
 from graphjit.ir.symbol import Symbol
 from graphjit.launch.trees import Marker
 from graphjit.tracing.origin import user_line
 from graphjit.tracing.trees import flatten
-from graphjit.transforms.compiled import Bound, Compiled
+from graphjit.transforms.compiled import Compiled
 from graphjit.transforms.decorators import jit
 from graphjit.transforms.derive import Derived
+from graphjit.transforms.methods import Bound
 from graphjit.transforms.specialise import optimised
 
 
@@ -34,17 +35,29 @@ class Item:
         label: What the user calls it, as ``params[0]['w']``.
         aval: Its shape and dtype.
         buffer: The buffer of the program.
+        result: Whether it is written.
     """
 
     name: str
     label: str
     aval: Aval
     buffer: str
+    result: bool
 
     @property
     def scalar(self) -> bool:
         """Whether it has the shape ()."""
         return not self.aval.shape
+
+    @property
+    def by_value(self) -> bool:
+        """Whether it is passed as a number, and not as the array that holds it."""
+        return self.scalar and not self.result
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array that holds it."""
+        return self.aval.shape or (1,)
 
 
 @dataclass(frozen=True)
@@ -69,9 +82,9 @@ class Form:
     constants: Mapping[str, np.ndarray[Any, Any]]
     captured: Mapping[str, np.ndarray[Any, Any]]
 
-    def plain(self, *, dense: bool = False) -> Form:
-        """The same without calls of a BLAS; ``dense`` keeps those on whole matrices."""
-        return replace(self, program=without_blas(self.program, dense=dense))
+    def plain(self, keep: Keep = none) -> Form:
+        """The same with loops in place of matrix products, but those to keep."""
+        return replace(self, program=without_blas(self.program, keep))
 
 
 def form_of(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Form:
@@ -110,8 +123,8 @@ def described(function: Compiled, derived: Derived) -> Form:
     program = lower(graph, labels=labels)
     results = result_labels(derived, len(graph.outputs))
     used: set[str] = set()
-    inputs = items(labels, graph, graph.inputs, [b.name for b in program.inputs], used)
-    outputs = items(results, graph, graph.outputs, [b.name for b in program.outputs], used)
+    inputs = items(labels, program.inputs, used)
+    outputs = items(results, program.outputs, used)
     hidden = [b.name for b in program.inputs[len(labels) :]]
     return Form(
         function.__name__, title(function), inputs, outputs, program,
@@ -128,15 +141,14 @@ def title(function: Compiled) -> str:
     return f"{'' if kind == 'Plain' else f'{kind} of '}{function.__name__}{where}"
 
 
-def items(
-    labels: Sequence[str], graph: Graph, ids: Sequence[int], buffers: Sequence[str], used: set[str]
-) -> tuple[Item, ...]:
+def items(labels: Sequence[str], buffers: Sequence[Buffer], used: set[str]) -> tuple[Item, ...]:
     """Arguments or results with names of their own."""
     found = []
-    for label, ident, buffer in zip(labels, ids, buffers, strict=False):
+    for label, buffer in zip(labels, buffers, strict=False):
         name = identifier(label, used)
         used.add(name)
-        found.append(Item(name, label, graph.nodes[ident].aval, buffer))
+        aval = Aval(buffer.shape, buffer.dtype)
+        found.append(Item(name, label, aval, buffer.name, buffer.role == "output"))
     return tuple(found)
 
 

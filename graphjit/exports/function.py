@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.codegen.build import out_of_range
 from graphjit.codegen.native import Code, compiled
+from graphjit.codegen.program import out_of_range
 from graphjit.errors import DTypeError
 from graphjit.exports.callbacks import callback
 from graphjit.exports.declare import declaration, described
@@ -44,10 +44,7 @@ def native(
         DTypeError: a captured array does not lie in memory as programs read it.
         GraphJITError: the function cannot be traced or differentiated.
     """
-    form = form_of(f, args, kwargs or {})
-    for array in form.captured.values():
-        check_captured(array)
-    return NativeFunction(form)
+    return NativeFunction(form_of(f, args, kwargs or {}))
 
 
 def check_captured(array: np.ndarray[Any, Any]) -> None:
@@ -72,8 +69,10 @@ class NativeFunction:
     once. It lives as long as this object, or as what was made from it.
     """
 
-    def __init__(self, form: Form) -> None:
-        self._form = form
+    def __init__(self, form: Form, *, blas: bool = True) -> None:
+        for array in form.captured.values():
+            check_captured(array)
+        self._form, self._blas = form, blas
         self._name = identifier(form.name, ())
 
     def __repr__(self) -> str:
@@ -90,7 +89,7 @@ class NativeFunction:
         return "\n".join(described(self._form))
 
     def _code(self, entry: Entry) -> Code:
-        rendered = render(self._form, [entry], by_address=True)
+        rendered = render(self._form, [entry], by_address=True, blas=self._blas)
         return Code(compiled(rendered.text, passes="always-inliner"), rendered.symbols)
 
     def _function(self, entry: Entry, kinds: Sequence[Any]) -> Any:
@@ -125,9 +124,7 @@ class NativeFunction:
         items = [*map(kind_by_value, self._form.inputs), *[ctypes.c_void_p] * self._results]
         call = ctypes.CFUNCTYPE(ctypes.c_int, *items)(self.address)
         call.owner = self._plain  # type: ignore[attr-defined]
-        inputs = [kind_of_array(i) if not i.scalar else kind_by_value(i) for i in self._form.inputs]
-        outputs = [kind_of_array(i, "W") for i in self._form.outputs]
-        call.argtypes = [*inputs, *outputs]
+        call.argtypes = list(map(checked_kind, (*self._form.inputs, *self._form.outputs)))
         call.errcheck = self._checked  # type: ignore[assignment]
         return call
 
@@ -188,8 +185,10 @@ def kind_by_value(item: Item) -> Any:
     return np.ctypeslib.as_ctypes_type(item.aval.dtype) if item.scalar else ctypes.c_void_p
 
 
-def kind_of_array(item: Item, more: str = "") -> Any:
-    """An array of exactly this dtype and shape; of one element for a result of shape ()."""
-    shape = item.aval.shape or (1,)
-    flags: Any = ["C", "A", *more]
+def checked_kind(item: Item) -> Any:
+    """A number, or an array of exactly this dtype and shape."""
+    if item.by_value:
+        return kind_by_value(item)
+    flags: Any = ["C", "A", *["W"] * item.result]
+    shape = item.shape
     return np.ctypeslib.ndpointer(item.aval.dtype, len(shape), shape=shape, flags=flags)

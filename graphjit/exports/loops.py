@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 
+from graphjit.codegen.llvm_kernel import KernelWriter
+from graphjit.codegen.llvm_text import Module
 from graphjit.codegen.loops import (
     Address,
     Constant,
@@ -25,49 +27,65 @@ from graphjit.codegen.loops import (
 from graphjit.ir.aval import DType
 
 Steps = tuple[tuple[str, int], ...]
+Keep = Callable[[Gemm | Gemv], bool]
 
 
-def without_blas(program: LoopProgram, *, dense: bool = False) -> LoopProgram:
-    """The program with loops in place of calls of a BLAS, in the same memory.
+def none(_: Gemm | Gemv) -> bool:
+    """Keep no product."""
+    return False
+
+
+def without_blas(program: LoopProgram, keep: Keep = none) -> LoopProgram:
+    """The program with loops in place of matrix products, in the same memory.
 
     Args:
         program: The program; it is not changed.
-        dense: Leave products of whole matrices, whose rows follow one another, as they are.
+        keep: Which products to leave as they are.
     """
     names = count()
     kernels = [
-        Kernel(k.title, expanded(k.statements, names, dense=dense), k.origin)
-        for k in program.kernels
+        Kernel(k.title, expanded(k.statements, names, keep), k.origin) for k in program.kernels
     ]
     return replace(program, kernels=kernels)
 
 
-def expanded(statements: list[Statement], names: Iterator[int], *, dense: bool) -> list[Statement]:
+def expanded(statements: list[Statement], names: Iterator[int], keep: Keep) -> list[Statement]:
     """The statements with products written out."""
     found: list[Statement] = []
     for s in statements:
         match s:
             case For():
-                found.append(replace(s, body=expanded(s.body, names, dense=dense)))
+                found.append(replace(s, body=expanded(s.body, names, keep)))
             case While():
-                test, body = (expanded(b, names, dense=dense) for b in (s.test, s.body))
+                test, body = (expanded(b, names, keep) for b in (s.test, s.body))
                 found.append(s._replace(test=test, body=body))
             case If():
-                then, rest = (expanded(b, names, dense=dense) for b in (s.then, s.otherwise))
+                then, rest = (expanded(b, names, keep) for b in (s.then, s.otherwise))
                 found.append(s._replace(then=then, otherwise=rest))
-            case Gemm() if not (dense and whole(s)):
+            case Gemm() if not keep(s):
                 found += product(s, names)
-            case Gemv():
+            case Gemv() if not keep(s):
                 found += matrix_vector(s, names)
             case _:
                 found.append(s)
     return found
 
 
-def whole(s: Gemm) -> bool:
-    """Whether the rows of all three matrices follow one another."""
+def dense(s: Gemm | Gemv) -> bool:
+    """Whether it is a product of matrices whose rows follow one another."""
+    if isinstance(s, Gemv):
+        return False
     a, b = (s.m if s.transpose_a else s.k), (s.k if s.transpose_b else s.n)
     return (s.lda, s.ldb, s.ldc) == (a, b, s.n)
+
+
+def written_by_us(s: Gemm | Gemv) -> bool:
+    """Whether the renderer has machine code for it, for the processor that code is now made for."""
+    module = Module(blas=False)
+    addresses = {name: a for name, a in s._asdict().items() if isinstance(a, Address)}
+    bare = {n: Address(a.buffer._replace(role="input", start=()), 0) for n, a in addresses.items()}
+    KernelWriter(module, LoopProgram([], [], [])).statement(s._replace(**bare))  # type: ignore[arg-type]
+    return not module.symbols  # none of a BLAS
 
 
 def moved(address: Address, steps: Steps) -> Address:

@@ -16,6 +16,7 @@ from numba.extending import intrinsic
 from graphjit.exports.callbacks import are_numbers
 from graphjit.exports.entry import NO_MEMORY
 from graphjit.exports.form import Form, Item
+from graphjit.exports.names import identifier
 
 # Numba's programs hold addresses and not the objects behind them, so these stay for good.
 KEPT: list[Any] = []
@@ -68,58 +69,41 @@ def array_function(form: Form, function: Any, *, into: bool) -> Callable[..., An
         into: Whether the caller gives the arrays for the results.
     """
     KEPT.append(function)
-    inputs, outputs = list(form.inputs), list(form.outputs)
-    taken = [*inputs, *outputs] if into else inputs
+    name = identifier(form.name, ())
     names: dict[str, Any] = {"np": np, "entry": function, "failed": failed(form)}
-    lines = []
-    for index, item in enumerate(taken):
-        if not item.scalar:
-            lines += checked(index, item, names)
-        elif index >= len(inputs):
-            names[f"p{index}"] = pointer(item, (1,), writable=True)
-            lines += shape_check(index, item, (1,))
-    for index, item in enumerate(outputs):
-        if not into:
-            names[f"p{index + len(inputs)}"] = pointer(item, item.aval.shape or (1,), writable=True)
-            names[f"d{index}"] = item.aval.dtype.type
-            made = f"np.empty({item.aval.shape or (1,)}, d{index})"
-            lines.append(f"x{index + len(inputs)} = {made}")
-    given = [passed(index, item, names) for index, item in enumerate(inputs)]
-    given += [f"p{i}(x{i})" for i in range(len(inputs), len(inputs) + len(outputs))]
-    lines += [f"status = entry({', '.join(given)})", "if status != 0:", "    failed(status)"]
-    if not into:
-        results = [f"x{i}" for i in range(len(inputs), len(inputs) + len(outputs))]
-        ends = [r if not o.scalar else f"{r}[0]" for r, o in zip(results, outputs, strict=True)]
-        lines.append(f"return {', '.join(ends)}")
-    head = f"def call({', '.join(f'x{i}' for i in range(len(taken)))}):"
-    text = "\n".join([head, *(f"    {line}" for line in lines)])
-    exec(compile(text, f"<native {form.name}>", "exec"), names)  # noqa: S102 - our own text
+    text = call_text(form, names, into=into)
+    exec(compile(text, f"<native {name}>", "exec"), names)  # noqa: S102 - our own text
     call = names["call"]
-    call.__name__ = call.__qualname__ = form.name
+    call.__name__ = call.__qualname__ = name
     return numba.njit(nogil=True)(call)
 
 
-def checked(index: int, item: Item, names: dict[str, Any]) -> list[str]:
-    """The lines that check an array, and the function that finds its contents."""
-    writable = item.buffer.startswith("out")
-    names[f"p{index}"] = pointer(item, item.aval.shape, writable=writable)
-    return shape_check(index, item, item.aval.shape)
+def call_text(form: Form, names: dict[str, Any], *, into: bool) -> str:
+    """The text of a function of arrays; what it calls is put among the names."""
+    items = (*form.inputs, *form.outputs)
+    taken = items if into else form.inputs
+    lines = []
+    for index, item in enumerate(items):
+        names[f"p{index}"] = number(item) if item.by_value else pointer(item)
+        if index < len(taken):
+            lines += [] if item.by_value else shape_check(index, item)
+        else:
+            names[f"d{index}"] = item.aval.dtype.type
+            lines.append(f"x{index} = np.empty({item.shape}, d{index})")
+    given = ", ".join(f"p{i}(x{i})" for i in range(len(items)))
+    lines += [f"status = entry({given})", "if status != 0:", "    failed(status)"]
+    if not into:
+        first = len(form.inputs)
+        results = [f"x{i}{'[0]' * o.scalar}" for i, o in enumerate(form.outputs, first)]
+        lines.append(f"return {', '.join(results)}")
+    head = f"def call({', '.join(f'x{i}' for i in range(len(taken)))}):"
+    return "\n".join([head, *(f"    {line}" for line in lines)])
 
 
-def shape_check(index: int, item: Item, shape: tuple[int, ...]) -> list[str]:
+def shape_check(index: int, item: Item) -> list[str]:
     """The lines that compare an array's shape."""
-    return [
-        f"if x{index}.shape != {shape}:",
-        f'    raise ValueError("{item.name} must have the shape {shape}")',
-    ]
-
-
-def passed(index: int, item: Item, names: dict[str, Any]) -> str:
-    """The text that passes an argument on."""
-    if not item.scalar:
-        return f"p{index}(x{index})"
-    names[f"s{index}"] = number(item)
-    return f"s{index}(x{index})"
+    message = f"{item.name} must have the shape {item.shape}"
+    return [f"if x{index}.shape != {item.shape}:", f"    raise ValueError({message!r})"]
 
 
 def failed(form: Form) -> Callable[..., Any]:
@@ -134,18 +118,18 @@ def failed(form: Form) -> Callable[..., Any]:
     return numba.njit(fail)
 
 
-def pointer(item: Item, shape: tuple[int, ...], *, writable: bool) -> Any:
+def pointer(item: Item) -> Any:
     """Numba's function for the address of an array's contents, for arrays of one type only."""
-    element = numba.from_dtype(item.aval.dtype)
-    wanted = f"a {'writable ' * writable}C-contiguous {element} array of {len(shape)} axes"
+    element, axes = numba.from_dtype(item.aval.dtype), len(item.shape)
+    wanted = f"a {'writable ' * item.result}C-contiguous {element} array of {axes} axes"
 
     @intrinsic
     def address(typing: Any, array: Any) -> Any:
         fits = (
             isinstance(array, types.Array) and array.dtype == element
-            and array.ndim == len(shape) and array.layout == "C" and array.aligned
+            and array.ndim == axes and array.layout == "C" and array.aligned
         )  # fmt: skip
-        if not fits or (writable and not array.mutable):
+        if not fits or (item.result and not array.mutable):
             raise errors.TypingError(f"{item.name} must be {wanted}, not {array}")
 
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:

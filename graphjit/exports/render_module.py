@@ -126,11 +126,10 @@ def described_item(item: Item) -> str:
 
 def shape_check(item: Item) -> str:
     """The lines that refuse an array of another shape, before it is read."""
-    if item.scalar and item.buffer.startswith("in"):
+    if item.by_value:
         return ""
-    shape = item.aval.shape or (1,)
-    message = f'"{item.name} must have the shape {shape}"'
-    return f"    if {item.name}.shape != {shape}:\n        raise ValueError({message})\n"
+    message = f'"{item.name} must have the shape {item.shape}"'
+    return f"    if {item.name}.shape != {item.shape}:\n        raise ValueError({message})\n"
 
 
 def conversion(item: Item) -> str:
@@ -142,7 +141,7 @@ def conversion(item: Item) -> str:
 
 def allocation(item: Item) -> str:
     """The line that makes an array for a result."""
-    return f"    {item.name} = np.empty({item.aval.shape or 1}, np.{item.aval.dtype.name})\n"
+    return f"    {item.name} = np.empty({item.shape}, np.{item.aval.dtype.name})\n"
 
 
 def result(item: Item) -> str:
@@ -152,8 +151,7 @@ def result(item: Item) -> str:
 
 def call(form: Form) -> str:
     """The lines that run the program on flat arrays, and raise what its status says."""
-    given = [flat(item, scalar=item.scalar) for item in form.inputs]
-    given += [flat(item, scalar=False) for item in form.outputs]
+    given = [flat(item) for item in (*form.inputs, *form.outputs)]
     for dtype, size in form.program.work.items():
         given.append(f"np.empty({size}, np.{stored(dtype)})")
     lines = [f"run({', '.join(given)})"]
@@ -167,10 +165,10 @@ def call(form: Form) -> str:
     return "\n".join(f"    {line}" for line in lines)
 
 
-def flat(item: Item, *, scalar: bool) -> str:
+def flat(item: Item) -> str:
     """An argument as ``run`` takes it: flat, bools as bytes, a number in a tuple."""
     boolean = item.aval.dtype == np.bool_
-    if scalar:
+    if item.by_value:
         return f"(np.uint8({item.name}),)" if boolean else f"({item.name},)"
     view = ".view(np.uint8)" if boolean else ""
     return f"{item.name}.reshape(-1){view}"

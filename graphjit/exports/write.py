@@ -17,6 +17,7 @@ from graphjit.errors import CompileError
 from graphjit.exports.declare import header
 from graphjit.exports.entry import plain, render
 from graphjit.exports.form import Form, form_of
+from graphjit.exports.loops import dense, none, written_by_us
 from graphjit.exports.names import checked_name, unknown
 from graphjit.exports.processors import processor
 from graphjit.exports.render_module import render_module
@@ -66,7 +67,7 @@ def export(
             x86-64, as ``"x86-64-v3"``.
         blas: Whether large matrix products call a BLAS: ``np.dot`` in Python, which needs SciPy
             then, and ``cblas_dgemm`` and the like in the object code, which is to be linked with a
-            BLAS of 32-bit integers. Otherwise they are loops.
+            BLAS of 32-bit integers. Otherwise they are code of the file's own.
 
     Returns:
         Where the files are.
@@ -85,7 +86,7 @@ def export(
     target = processor(cpu)
     form, files = form_of(f, args, kwargs or {}), {}
     if "py" in forms:
-        files["py"] = render_module(form.plain(dense=blas), name).encode()
+        files["py"] = render_module(form.plain(dense if blas else none), name).encode()
     text = ""
     if "object" in forms:
         with made_for(target):
@@ -96,9 +97,9 @@ def export(
 
 def object_files(form: Form, name: str, cpu: str, *, blas: bool) -> tuple[bytes, bytes, str]:
     """The object code, the header, and the function as C declares it."""
-    chosen = form if blas else form.plain()
+    chosen = form if blas else form.plain(written_by_us)
     entries = [plain(chosen, name), plain(chosen, f"{name}_on", work=True)]
-    rendered = render(chosen, entries, by_address=False)
+    rendered = render(chosen, entries, by_address=False, blas=blas)
     text, routines = standard_blas(rendered)
     about = [f"Made for {host().cpu}; cpu={cpu!r}. Link with -lm."]
     if routines:

@@ -18,6 +18,7 @@ from graphjit.ir.dag import depends_on
 from graphjit.ir.graph import Graph, Node
 from graphjit.ir.primitive import TABLE
 from graphjit.ir.table.contract import terms
+from graphjit.sparse.convolved import of_convolve
 from graphjit.sparse.known import Known
 from graphjit.sparse.sets import Array, Sets, identity, made, ordered, pick, through, union
 
@@ -293,6 +294,7 @@ KINDS: dict[str, Callable[[Dependence, Node], Sets | None]] = {
 }
 RULES: dict[str, Callable[[Dependence, Node], Sets | None]] = {
     **dict.fromkeys(PRODUCTS, of_product),
+    "convolve": of_convolve,
     "where": of_where,
     "gather": of_gather,
     "scatter_add": of_scatter,

@@ -17,10 +17,9 @@ from graphjit.cache import pieces
 from graphjit.cache.container import Entry
 from graphjit.cache.fingerprint import Fingerprint, value_key
 from graphjit.cache.libraries import Refused
-from graphjit.cache.lookup import Missed, Written, lookup
-from graphjit.cache.objects import kept_code
+from graphjit.cache.lookup import Written, lookup
 from graphjit.cache.trees import classes_of, signature
-from graphjit.codegen.program import linked, on_pack
+from graphjit.codegen.program import code_read, code_written, on_pack
 from graphjit.tracing.names import is_library
 from graphjit.tracing.trees import flatten, leaf_key
 from graphjit.train.loop import Memory, NativeLoop, Piece
@@ -87,7 +86,7 @@ def written(loop: Any, fingerprint: Fingerprint) -> Written:
     blobs: dict[str, bytes] = {}
     memory = loop.memory
     manifest = {
-        "code": list(loop.kept),
+        "code": code_written(loop.kept),
         "captured": pieces.captured_written(loop.captured, fingerprint, blobs),
         "exposed": pieces.exposed_written(loop.guards, fingerprint),
         "order": [[name, list(shape), dtype.str] for name, shape, dtype in memory.order],
@@ -112,12 +111,8 @@ def read(entry: Entry, fingerprint: Fingerprint, setup: Setup) -> LoadedLoop:
     checks = pieces.checks_read(found["checks"], found["origins"], fingerprint)
     memory = Memory(order, dict(zip(found["names"], constants, strict=True)), checks)
     captured = pieces.captured_read(found["captured"], fingerprint, entry.blobs)
-    key, symbols = found["code"]
-    content = kept_code(key)
-    if content is None:
-        raise Missed("its object code is gone")
     guards = guards_of(setup, [fingerprint.reads.arrays[name] for name in found["exposed"]])
-    return LoadedLoop(memory, captured, guards, on_pack(linked(content, symbols)))
+    return LoadedLoop(memory, captured, guards, on_pack(code_read(found["code"])))
 
 
 class LoadedLoop(NativeLoop):

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import optree
 
-from graphjit.codegen.build import Kept, compiled, launcher, native, runtime
+from graphjit.codegen.build import compiled, launcher, native, runtime
 from graphjit.codegen.loops import Buffer, LoopProgram
 from graphjit.codegen.lower import lower
-from graphjit.codegen.program import on_pack
+from graphjit.codegen.program import Kept, on_pack
 from graphjit.codegen.render_llvm_loop import render_loop as render_llvm_loop
 from graphjit.codegen.render_loop import loop_arguments, merged, render_loop
 from graphjit.errors import DTypeError

@@ -7,7 +7,6 @@ import operator
 import re
 import sys
 import threading
-import time
 import types
 import warnings
 import weakref
@@ -20,18 +19,17 @@ from graphjit.ir.builder import Builder
 from graphjit.ir.dispatch import builder_of, lift
 from graphjit.ir.graph import Graph
 from graphjit.ir.symbol import Symbol
-from graphjit.garbage import uncollected
 from graphjit.launch.vectorcall import native_class, python_class
-from graphjit.passes.journal import journal
 from graphjit.tracing.origin import user_line
 from graphjit.tracing.static import Statics
 from graphjit.tracing.trace import active
 from graphjit.tracing.trees import Arguments
 from graphjit.transforms.derive import PLAIN, Derivation, Derived
-from graphjit.transforms.explain import CompileReport, Cost, report
+from graphjit.transforms.explain import CompileReport, report
+from graphjit.transforms.methods import Bound, Method
 from graphjit.transforms.native import WARM, NativeCalls
 from graphjit.transforms.quick import MISS
-from graphjit.transforms.specialise import Specialisation, build_program, optimised
+from graphjit.transforms.specialise import Specialisation, optimised
 from graphjit.transforms.stats import Stats, changing_integer, reason_between
 
 PATIENCE = 8  # programs for one changing int before a warning
@@ -107,7 +105,7 @@ class Compiled:
         """Count a call; what is called again and again is called natively."""
         self.stats.slow_calls += 1
         program.runs += 1
-        if program.runs >= WARM and not program.settled:
+        if program.runs >= WARM and not program.settled and not program.pending:
             self._settle(program)
 
     def _settle(self, program: Specialisation) -> None:
@@ -147,22 +145,21 @@ class Compiled:
             return known
 
     def _build(self, arguments: Arguments, reason: str) -> Specialisation:
-        started = time.perf_counter()
+        from graphjit.transforms.kept import Making, obtained  # loads LLVM
+
         # The name is written into the generated text, so only letters and digits are let through.
-        name = re.sub(r"\W+", "_", self.__name__, flags=re.ASCII)
-        labels = [arguments.names[i] for i in arguments.traced]
-        with journal() as passes, uncollected():
-            derived = self._derive(arguments)
-            adjoint = time.perf_counter() - started - derived.traced.seconds
-            program = build_program(derived.graph, name, labels)
-        seconds = {"trace": derived.traced.seconds, "adjoint": adjoint, **program.timings}
+        text_name = re.sub(r"\W+", "_", self.__name__, flags=re.ASCII)
+        full_name = f"{self.__module__}.{self.__qualname__}"
+        making = Making(self._function, self._derivation, arguments, full_name, text_name)
+        made = obtained(making)
         if self._newest is not None:
             self._warn_of_integers(self._newest, arguments)
             reason = reason or reason_between(self._newest, arguments)
         self._newest = arguments
-        self.stats.note(reason, seconds, derived.mode)
-        result = Specialisation(derived, program, statics=self._statics is not None)
-        result.cost = Cost(seconds, passes)
+        self.stats.note(reason, made.cost.seconds, made.answer.mode)
+        self.stats.cache = made.cache
+        result = Specialisation(made.answer, made.program, statics=self._statics is not None)
+        result.cost = made.cost
         return result
 
     def _warn_of_integers(self, old: Arguments, new: Arguments) -> None:
@@ -266,39 +263,6 @@ def check_callable(function: Any) -> None:
     if not callable(function):
         kind = type(function).__name__
         raise TraceError(f"a function is needed, not {kind}", origin=user_line())
-
-
-class Method:
-    """A method of an instance that it does not keep alive."""
-
-    def __init__(self, function: Callable[..., Any], reference: Callable[[], Any]) -> None:
-        self._function, self._reference = function, reference
-        self.__name__ = getattr(function, "__name__", "method")
-
-    @property
-    def __wrapped__(self) -> Any:
-        return types.MethodType(self._function, self._reference())
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the method."""
-        return self._function(self._reference(), *args, **kwargs)
-
-
-class Bound:
-    """A compiled function read from an instance: keeps the instance alive while it is used."""
-
-    def __init__(self, instance: Any, compiled: Compiled) -> None:
-        self.__self__, self._compiled = instance, compiled
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the compiled function."""
-        return self._compiled(*args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._compiled, name)
-
-    def __reduce__(self) -> Any:
-        return getattr, (self.__self__, self._compiled.__name__)
 
 
 def found_by_name(compiled: Compiled) -> bool:

@@ -11,13 +11,15 @@ from graphjit.passes.journal import Record
 
 # What each phase does, for the table.
 MEANINGS = {
+    "fingerprint": "what the function reads, for the cache",
     "trace": "the function ran on symbols",
     "adjoint": "derivatives, and passes before them",
     "passes": "passes on the whole graph",
     "lower": "loops and memory plan",
     "render": "text of the program",
     "compile": "machine code",
-    "load": "machine code from the cache",
+    "load": "a look into the cache, and what was there",
+    "keep": "the program put into the cache",
 }
 
 

@@ -29,7 +29,7 @@ class JacobianFunction(Compiled):
         """Which mode these arguments take and why: ``forward: 3 inputs, 10 outputs``."""
         arguments = self._arguments(args, kwargs)
         known = self._programs.get(arguments.key)
-        return (known.derived if known is not None else self._derive(arguments)).mode
+        return (known.answer if known is not None else self._derive(arguments)).mode
 
 
 @dataclass(frozen=True)

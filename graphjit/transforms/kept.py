@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property
-from typing import Any
+from functools import cache, cached_property, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,38 +17,105 @@ from graphjit.cache import pieces
 from graphjit.cache.container import Entry
 from graphjit.cache.fingerprint import Fingerprint, value_key
 from graphjit.cache.libraries import Refused
-from graphjit.cache.lookup import Lookup, Missed, Written, lookup
-from graphjit.cache.objects import kept_code
-from graphjit.cache.trees import Template, classes_of, signature
-from graphjit.codegen.program import Memory, Runnable, linked, on_pack
+from graphjit.cache.lookup import Lookup, Written, lookup
+from graphjit.cache.trees import Hole, Template, classes_of, signature
+from graphjit.codegen.program import Memory, Runnable, code_read, code_written, on_pack
+from graphjit.garbage import uncollected
 from graphjit.ir.graph import Graph
 from graphjit.launch.trees import Unexpected
+from graphjit.passes.journal import journal
 from graphjit.tracing.guards import Guards
 from graphjit.tracing.trees import Arguments
 from graphjit.transforms.derive import Derivation, Derived
+from graphjit.transforms.explain import Cost
+from graphjit.transforms.specialise import Answer, Program, build_program, only, optimised
 
 FAULTS = (AttributeError, LookupError, TypeError, ValueError, Unexpected)
 
 
-def question(function: Any, derivation: Derivation, arguments: Arguments, name: str) -> Any:
-    """Ask for the program of a call; see ``graphjit.cache.lookup.lookup``."""
+class Making(NamedTuple):
+    """A program that is needed.
+
+    Attributes:
+        function: What is traced.
+        derivation: What is made of it.
+        arguments: The call.
+        name: Module and name of the function.
+        title: What the program is called in its text.
+    """
+
+    function: Callable[..., Any]
+    derivation: Derivation
+    arguments: Arguments
+    name: str
+    title: str
+
+
+class Obtained(NamedTuple):
+    """The program, where it comes from, and what that took."""
+
+    answer: Answer
+    program: Program
+    cost: Cost
+    cache: str
+
+
+def obtained(making: Making) -> Obtained:
+    """The program: from the disk, or built and put there."""
+    clock = Clock()
+    asked = question(making)
+    if isinstance(asked, str):
+        derived, program, cost = built(making)
+        return Obtained(Answer.of(derived), program, cost, asked)
+    before = {"fingerprint": clock.seconds()}
+    found = asked.found(lambda entry, fingerprint: read(entry, fingerprint, making))
+    before["load"] = clock.seconds()
+    if found is not None:
+        asked.report()
+        return Obtained(*found, Cost(before, ()), asked.outcome)
+    derived, program, cost = built(making)
+    clock = Clock()
+    asked.keep(lambda fingerprint: written(derived, program, fingerprint))
+    asked.report()
+    seconds = {**before, **cost.seconds, "keep": clock.seconds()}
+    return Obtained(Answer.of(derived), program, Cost(seconds, cost.passes), asked.outcome)
+
+
+def built(making: Making) -> tuple[Derived, Program, Cost]:
+    """The program, traced and compiled now."""
+    clock = Clock()
+    with journal() as passes, uncollected():
+        derived = making.derivation.derive(making.arguments)
+        adjoint = clock.seconds() - derived.traced.seconds
+        program = build_program(derived.graph, making.title, labels_of(making.arguments))
+    seconds = {"trace": derived.traced.seconds, "adjoint": adjoint, **program.timings}
+    return derived, program, Cost(seconds, passes)
+
+
+class Clock:
+    """Tells the seconds since it was last asked."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Since it was made or last asked."""
+        now = time.perf_counter()
+        passed, self._last = now - self._last, now
+        return passed
+
+
+def question(making: Making) -> Lookup | str:
+    """Ask for the program; see ``graphjit.cache.lookup.lookup``."""
+    arguments = making.arguments
 
     def parts() -> Sequence[Any]:
-        options = value_key(derivation)
+        options = value_key(making.derivation)
         if not options:
             raise Refused("its options have no known form")
         return "function", options, signature(arguments.spec, arguments.keys)
 
-    return lookup(function, classes_of(arguments.spec), name, parts)
-
-
-def keep(asked: Lookup, derived: Derived, program: Any) -> None:
-    """Put a program that was just built on disk, if it can be."""
-
-    def write(fingerprint: Fingerprint) -> Written:
-        return written(derived, program, fingerprint)
-
-    asked.keep(write)
+    return lookup(making.function, classes_of(arguments.spec), making.name, parts)
 
 
 def written(derived: Derived, program: Any, fingerprint: Fingerprint) -> Written:
@@ -62,7 +129,7 @@ def written(derived: Derived, program: Any, fingerprint: Fingerprint) -> Written
     blobs: dict[str, bytes] = {}
     traced = derived.traced
     manifest = {
-        "code": list(program.kept),
+        "code": code_written(program.kept),
         "mode": derived.mode,
         "captured": pieces.captured_written(traced.captured, fingerprint, blobs),
         "exposed": pieces.exposed_written([traced.guards], fingerprint),
@@ -124,7 +191,7 @@ class Loaded(Runnable):
         name: What it is called in its text.
 
     Attributes:
-        timings: Seconds spent in each phase.
+        timings: Nothing: what loading takes is told elsewhere.
 
     Raises:
         Missed: its object code is gone.
@@ -133,21 +200,14 @@ class Loaded(Runnable):
     def __init__(
         self, memory: Memory, code: Sequence[Any], derive: Callable[[], Derived], name: str
     ) -> None:
-        started = time.perf_counter()
-        key, symbols = code
-        content = kept_code(key)
-        if content is None:
-            raise Missed("its object code is gone")
-        native = linked(content, symbols)
+        native = code_read(code)
         super().__init__(memory, on_pack(native), native)
         self._derive, self.name = derive, name
-        self.timings = {"load": time.perf_counter() - started}
+        self.timings: dict[str, float] = {}
 
     @cached_property
     def graph(self) -> Graph:
         """The graph as it was compiled, traced again."""
-        from graphjit.transforms.specialise import optimised
-
         return optimised(self._derive().graph)
 
     @cached_property
@@ -164,25 +224,7 @@ def labels_of(arguments: Arguments) -> list[str]:
     return [arguments.names[i] for i in arguments.traced]
 
 
-class Answer:
-    """What a call needs beside its program, of a trace or from the disk.
-
-    Attributes:
-        captured: The arrays behind the hidden inputs.
-        guards: What the trace relied on.
-        result: Makes the result of the program's outputs.
-        mode: What was chosen where there was a choice.
-    """
-
-    captured: Sequence[Any]
-    guards: Guards
-    result: Callable[[Sequence[Any]], Any]
-    mode: str
-
-
-def read(
-    entry: Entry, fingerprint: Fingerprint, function: Any, derive: Callable[[], Derived], name: str
-) -> Any:
+def read(entry: Entry, fingerprint: Fingerprint, making: Making) -> tuple[Answer, Program]:
     """The program of an entry, with what a call of it needs.
 
     Raises:
@@ -193,7 +235,10 @@ def read(
     pieces.check_exposed(found["exposed"], fingerprint)
     template = Template.read(found["result"])
     captured = pieces.captured_read(found["captured"], fingerprint, entry.blobs)
-    program = Loaded(memory_read(entry, fingerprint), found["code"], derive, name)
-    guards = Guards(function, fingerprint.reads)
+    derive = cache(partial(making.derivation.derive, making.arguments))
+    program = Loaded(memory_read(entry, fingerprint), found["code"], derive, making.title)
+    guards = Guards(making.function, fingerprint.reads)
     guards.hold(found["exposed"])
-    return program, captured, guards, template, found["mode"]
+    result = only if isinstance(template.tree, Hole) else template
+    answer = Answer(making.arguments, captured, guards, result, found["mode"], derive)
+    return answer, program

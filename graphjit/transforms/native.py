@@ -69,8 +69,7 @@ def native_call(specialisation: Specialisation) -> Any:
     from graphjit.launch.render import Call
     from graphjit.launch.trees import Fixed
 
-    arguments = specialisation.derived.arguments
-    guards = specialisation.derived.traced.guards
+    arguments, guards = specialisation.arguments, specialisation.guards
     if specialisation.changed != guards.changed:
         raise Unexpected("a condition of its own")
     kinds = [

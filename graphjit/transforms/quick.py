@@ -155,7 +155,7 @@ def started(text: Text, inputs: list[str], outputs: list[tuple[str, Any]], progr
     text.put(f"scratch = {text.refer(program.take_scratch)}()")
     constants = [text.refer(c) for c in program.constants]
     names = ", ".join([*inputs, *constants, *(name for name, _ in outputs), "*scratch"])
-    text.put(f"{text.refer(program.launch)}(({names},))")
+    text.put(f"{text.refer(program)}.launch(({names},))")
     text.put(f"{text.refer(program.give_back)}(scratch)")
 
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from graphjit.ir.graph import Graph
-from graphjit.tracing.trees import Leaf
+from graphjit.tracing.guards import Guards
+from graphjit.tracing.trees import Arguments, Leaf
 from graphjit.transforms.derive import Derived
 from graphjit.transforms.explain import Cost
 from graphjit.transforms.quick import MISS, quick_launcher
 
 
 class Program(Protocol):
-    """What ``graphjit.codegen.build.build`` returns."""
+    """What ``graphjit.codegen.build.build`` returns, or what was loaded in its place."""
 
-    graph: Graph
     timings: dict[str, float]
+
+    @property
+    def graph(self) -> Graph:
+        """The optimised and fused graph."""
+        ...
 
     @property
     def source(self) -> str:
@@ -32,16 +37,51 @@ class Program(Protocol):
 
 def build_program(graph: Graph, name: str, labels: Sequence[str]) -> Program:
     """Compile a graph; ``labels`` are what the user calls its inputs."""
-    from graphjit.codegen.build import build  # imports Numba: 0.3 s, needed only now
+    from graphjit.codegen.build import build  # passes and renderers: needed only now
 
     return build(graph, name, labels)
 
 
 def optimised(graph: Graph) -> Graph:
     """The graph after all passes, as it is compiled."""
-    from graphjit.passes.pipeline import PROGRAM, run  # loads networkx: 0.17 s
+    from graphjit.passes.pipeline import PROGRAM, run  # the passes are needed only now
 
     return run(graph, PROGRAM)
+
+
+class Answer(NamedTuple):
+    """What a call needs beside its program, from a trace or from the disk.
+
+    Attributes:
+        arguments: The call that it answers.
+        captured: The arrays behind the hidden inputs.
+        guards: What the trace relied on.
+        result: Makes what the user gets of the program's outputs.
+        mode: What was chosen where there was a choice.
+        derive: The trace and what was made of it, possibly only now.
+    """
+
+    arguments: Arguments
+    captured: Sequence[Any]
+    guards: Guards
+    result: Callable[[Sequence[Any]], Any]
+    mode: str
+    derive: Callable[[], Derived]
+
+    @classmethod
+    def of(cls, derived: Derived) -> Answer:
+        """That of a trace."""
+        traced, outputs = derived.traced, derived.traced.outputs
+        single = outputs.spec.is_leaf() and outputs.places == (0,)
+        alone = len(derived.graph.outputs) == 1 and single and derived.result == outputs.rebuilt
+        result = only if alone else derived.result
+        own = derived.arguments, traced.captured, traced.guards
+        return cls(*own, result, derived.mode, lambda: derived)
+
+
+def only(values: Sequence[Any]) -> Any:
+    """The result where there is but one output, in no container."""
+    return values[0]
 
 
 class Specialisation:
@@ -53,25 +93,30 @@ class Specialisation:
         settled: Whether it is decided if it is called natively.
     """
 
-    def __init__(self, derived: Derived, program: Program, *, statics: bool) -> None:
+    def __init__(self, answer: Answer, program: Program, *, statics: bool) -> None:
         self.cost = Cost({}, ())
-        self.derived, self.program = derived, program
-        traced = derived.traced
-        self.changed: Callable[[], str] = traced.guards.changed
-        arguments = derived.arguments
-        self.traced = arguments.traced
+        self.answer, self.program = answer, program
+        self.arguments, self.guards, self.result = answer.arguments, answer.guards, answer.result
+        self.changed: Callable[[], str] = answer.guards.changed
+        self.traced = self.arguments.traced
         self.inputs = tuple(
-            (kind.aval.shape, kind.aval.dtype) for kind in arguments.kinds if isinstance(kind, Leaf)
+            (kind.aval.shape, kind.aval.dtype)
+            for kind in self.arguments.kinds
+            if isinstance(kind, Leaf)
         )
-        graph = derived.graph
-        self.hidden = tuple((a, a.shape, a.dtype) for a in traced.captured)
-        avals = graph.avals(graph.outputs)
-        self.scalars = tuple(i for i, aval in enumerate(avals) if not aval.shape)
-        single = traced.outputs.spec.is_leaf() and traced.outputs.places == (0,)
-        alone = len(avals) == 1 and single and derived.result == traced.outputs.rebuilt
-        self.result = (lambda values: values[0]) if alone else derived.result
+        self.hidden = tuple((a, a.shape, a.dtype) for a in answer.captured)
         self.statics, self.runs, self.settled = statics, 0, False
         self._quick: Callable[[tuple[Any, ...]], Any] | None = None
+
+    @property
+    def derived(self) -> Derived:
+        """The trace, and what was made of it; of a loaded program it is made now."""
+        return self.answer.derive()
+
+    @property
+    def pending(self) -> bool:
+        """Whether better code for the program is being made."""
+        return bool(getattr(self.program, "pending", False))
 
     def quick(self, args: tuple[Any, ...]) -> Any:
         """The result, or ``MISS`` where the arguments are not quite like those traced."""
@@ -80,10 +125,10 @@ class Specialisation:
         return self._quick(args)
 
     def _launcher(self) -> Callable[[tuple[Any, ...]], Any] | None:
-        arguments = self.derived.arguments
+        arguments = self.arguments
         if arguments.kwargs or self.statics or not hasattr(self.program, "launch"):
             return None
-        captured = self.derived.traced.captured
+        captured = self.answer.captured
         return quick_launcher(arguments.args, arguments.kinds, captured, self.program, self.result)
 
     def stale(self) -> str:
@@ -106,12 +151,7 @@ class Specialisation:
         """Call the program on conforming arguments."""
         if self.hidden:
             arrays = (*arrays, *[conform(*hidden) for hidden in self.hidden])
-        values = self.program(*arrays)
-        if self.scalars:
-            values = list(values)
-            for index in self.scalars:
-                values[index] = values[index][()]
-        return self.result(values)
+        return self.result(self.program(*arrays))
 
 
 def missed(args: tuple[Any, ...]) -> Any:  # noqa: ARG001 - stands where a launcher would

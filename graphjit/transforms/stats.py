@@ -20,12 +20,14 @@ class Stats:
 
     Attributes:
         slow_calls: How often it ran through Python.
-        specialisations: How many programs were built.
+        specialisations: How many programs were built, or loaded from the cache on disk.
         recompiles: Why each one after the first was, such as ``argument x: f64[3] -> f64[4]``.
         seconds: Time spent by phase: ``trace``, ``passes``, ``render``, ``compile``, ...
         modes: The mode of each Jacobian, such as ``forward: 3 inputs, 10 outputs``.
         launch: How calls reach the latest program that was called often: ``native``, or
             ``Python`` and why.
+        cache: What the cache on disk had of the latest program: ``hit``, ``miss`` or ``not kept``
+            and why; empty where the cache is off.
     """
 
     slow_calls: int = 0
@@ -34,6 +36,7 @@ class Stats:
     seconds: Counter[str] = field(default_factory=Counter)
     modes: list[str] = field(default_factory=list)
     launch: str = ""
+    cache: str = ""
     _native: ctypes.c_int64 = field(default_factory=ctypes.c_int64, repr=False, compare=False)
 
     @property
@@ -58,6 +61,7 @@ class Stats:
     def __repr__(self) -> str:
         rows = [("calls", f"{self.calls}"), ("specialisations", f"{self.specialisations}")]
         rows += [(phase, f"{1e3 * taken:.1f} ms") for phase, taken in self.seconds.items()]
+        rows += [("cache", self.cache)] if self.cache else []
         rows += [("launch", self.launch)] if self.launch else []
         rows += [("mode", mode) for mode in self.modes[-REASONS_SHOWN:]]
         rows += [("recompiled", reason) for reason in self.recompiles[-REASONS_SHOWN:]]

@@ -3,6 +3,7 @@
 from graphjit.ir.table import (
     contract,
     control,
+    convolve,
     custom,
     elementwise,
     index,
@@ -15,6 +16,7 @@ from graphjit.ir.table import (
 __all__ = [
     "contract",
     "control",
+    "convolve",
     "custom",
     "elementwise",
     "index",

@@ -2,7 +2,7 @@
 
 n log(2) is taken off in two parts, of which the first times any n is exact (W. J. Cody and
 W. Waite, Software Manual for the Elementary Functions, 1980, chapter 6). The coefficients are
-from ``benchmarks/fit_polynomials.py``.
+from ``benchmarks/fits``.
 """
 
 from __future__ import annotations
@@ -10,54 +10,64 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from graphjit.codegen.loops import Scalar
+from graphjit.codegen.mathematics.constants import LOG2_E, LOG_2
 from graphjit.codegen.mathematics.describe import describes
 from graphjit.codegen.mathematics.formats import format_of
-from graphjit.codegen.mathematics.polynomial import Pair, at_least, at_most, fast_two_sum, halves
+from graphjit.codegen.mathematics.polynomial import (
+    Pair,
+    at_least,
+    at_most,
+    fast_two_sum,
+    halves,
+    horner,
+)
 from graphjit.codegen.scalars import Scalars
 
-LOG2_E = 1.4426950408889634
-# log(2) in two parts: 42 and 53 bits, 16 and 24 bits.
-LOG_2 = {
-    8: (0.6931471805598903, 5.497923018708371e-14),
-    4: (0.693145751953125, 1.42860676533018528e-06),
-}
 # (exp(r) - 1 - r) / r**2 on |r| <= log(2)/2.
 EXP = {
     8: (
-        0.5000000000000011, 0.16666666666666421, 0.041666666666526825, 0.008333333333488319,
-        0.001388888894440696, 0.00019841269520627785, 2.4801492360729094e-05,
-        2.7557573226358256e-06, 2.763049501772952e-07, 2.5004398051580106e-08,
+        0.5000000000000011, 0.1666666666666642, 0.04166666666652681, 0.008333333333490012,
+        0.001388888894441315, 0.00019841269517076814, 2.4801492352179594e-05,
+        2.7557576335949397e-06, 2.763049871566534e-07, 2.500342446998359e-08,
     ),
     4: (
-        0.4999999403953552, 0.1666652113199234, 0.04166826233267784, 0.008368676528334618,
-        0.0013821073807775974,
+        0.4999999403953552, 0.1666652113199234, 0.04166826233267784, 0.008368677459657192,
+        0.0013821058673784137,
     ),
 }  # fmt: skip
 # The same, to the last bit of exp(r) - 1.
 EXPM1 = {
     8: (
-        0.5, 0.16666666666666677, 0.041666666666666685, 0.008333333333321443,
-        0.001388888888887282, 0.00019841269886562284, 2.4801587350928153e-05,
-        2.7557243796204607e-06, 2.7557249787796943e-07, 2.510917447472248e-08,
-        2.0922536556356605e-09,
+        0.5, 0.16666666666666677, 0.041666666666666685, 0.008333333333321442, 0.001388888888887291,
+        0.00019841269886569686, 2.4801587350573548e-05, 2.75572437864598e-06, 2.755725022519118e-07,
+        2.5109178520135832e-08, 2.0922363788926366e-09,
     ),
     4: (
-        0.5, 0.1666666716337204, 0.04166647791862488, 0.008333195000886917, 0.0013933698646724224,
-        0.000199551010155119,
+        0.5, 0.1666666716337204, 0.04166647791862488, 0.008333195932209492, 0.0013933698646724224,
+        0.00019953996525146067,
     ),
 }  # fmt: skip
 # (2**r - 1) / r on |r| <= 1/2.
 EXP2 = {
     8: (
-        0.6931471805599453, 0.2402265069591013, 0.055504108664822256, 0.009618129107594338,
-        0.0013333558146383126, 0.00015403530456921922, 1.5252733802810966e-05,
-        1.3215435345943748e-06, 1.0178087932997958e-07, 7.0737765557334015e-09,
-        4.4497840743356363e-10,
+        0.6931471805599453, 0.2402265069591013, 0.055504108664822256, 0.009618129107594341,
+        0.0013333558146383314, 0.00015403530456914655, 1.5252733802442813e-05,
+        1.3215435350594685e-06, 1.0178088158813735e-07, 7.073775622403044e-09,
+        4.4497400604150075e-10,
     ),
     4: (
-        0.6931471824645996, 0.24022644758224487, 0.055503591895103455, 0.009618842974305153,
-        0.0013391122920438647, 0.00015236593026202172,
+        0.6931471824645996, 0.24022644758224487, 0.055503591895103455, 0.009618844836950302,
+        0.0013391113607212901, 0.00015235546743497252,
+    ),
+}  # fmt: skip
+# (tanh(x)/x - 1)/x**2 in x**2, for |x| up to 1.
+TANH = {
+    4: (
+        -0.33333298563957214, 0.1333240568637848, -0.053883764892816544, 0.021498456597328186,
+        -0.007963862270116806, 0.002314505400136113, -0.00036225412623025477,
     ),
 }  # fmt: skip
 
@@ -108,13 +118,18 @@ def squared(k: Scalars, r: Scalar, coefficients: Sequence[float]) -> Pair:
 
 def reduced(k: Scalars, x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     """The n of ``x = n log(2) + r`` in the last bits of a number, r, and r's rounding error."""
-    high, low = LOG_2[x.dtype.itemsize]
-    shifter = format_of(x).shifter
-    shifted = k.fma(x, LOG2_E, shifter)
-    minus = k.subtract(shifter, shifted)
-    rest = k.fma(minus, high, x)  # exact
+    low = LOG_2[x.dtype.itemsize][1]
+    shifted, minus, rest = nearest(k, x)
     r = k.fma(minus, low, rest)
     return shifted, r, k.fma(minus, low, k.subtract(rest, r))
+
+
+def nearest(k: Scalars, x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    """That n, -n, and x less the first part of n log(2), which is exact."""
+    size, shifter = x.dtype.itemsize, format_of(x).shifter
+    shifted = k.fma(x, LOG2_E[size][0], shifter)
+    minus = k.subtract(shifter, shifted)
+    return shifted, minus, k.fma(minus, LOG_2[size][0], x)
 
 
 def power_of_two(k: Scalars, shifted: Scalar, offset: Scalar | int) -> Scalar:
@@ -158,10 +173,11 @@ def tanh(k: Scalars, x: Scalar) -> Scalar:
 
     Where it is large, 1 - 2 / (expm1(2x) + 2).
     """
-    form = format_of(x)
-    clipped = at_most(k, k.absolute(x), 0.375 * form.digits + 2)
+    clipped = at_most(k, k.absolute(x), 0.375 * format_of(x).digits + 2)
+    if x.dtype == np.float32:
+        return k.copysign(short_tanh(k, clipped), x)
     shifted, r, error = reduced(k, k.add(clipped, clipped))
-    q = k.fma(*squared(k, r, EXPM1[x.dtype.itemsize]), error)
+    q = k.fma(*squared(k, r, EXPM1[8]), error)
     p = k.add(r, q)
     scale = power_of_two(k, shifted, 0)
     p_error = k.multiply(scale, k.subtract(q, k.subtract(p, r)))
@@ -174,6 +190,16 @@ def tanh(k: Scalars, x: Scalar) -> Scalar:
     share = k.fma(quotient, -0.5, 0.5)  # 1 / (expm1(2x) + 2)
     value = k.select(large, k.add(quotient, 1), k.fma(rest, share, quotient))
     return k.copysign(value, x)
+
+
+def short_tanh(k: Scalars, x: Scalar) -> Scalar:
+    """Of a magnitude: a polynomial, from 1 on 1 - 2 / (exp(2x) + 1)."""
+    shifted, r, _ = reduced(k, k.add(x, x))
+    u = k.fma(*squared(k, r, EXP[4]), r)
+    scale, square = power_of_two(k, shifted, 0), k.multiply(x, x)
+    far = k.add(k.divide(-2, k.fma(u, scale, k.add(scale, 1))), 1)
+    near = k.fma(k.multiply(x, square), horner(k, square, TANH[4]), x)
+    return k.select(k.greater(x, 1), far, near)
 
 
 def with_error(k: Scalars, scale: Scalar, p: Scalar, c: Scalar, error: Scalar) -> Pair:

@@ -5,7 +5,7 @@ is (x - 1)(x - 2) times a polynomial; beyond, Stirling's series in 1/x, refitted
 I. Stegun, Handbook of Mathematical Functions, 6.1.15, 6.1.41, 6.3.5, 6.3.7, 6.3.18, 6.4.6, 6.4.7,
 6.4.11). Below 0 the C library is asked for log |gamma|; the derivatives are reflected.
 
-The coefficients are minimax fits, from ``docs/minimax.py``: ``NEAR`` of log gamma(2 + d)/(d (d +
+The coefficients are minimax fits, from ``benchmarks/fits``: ``NEAR`` of log gamma(2 + d)/(d (d +
 1)) for d from -13/16 to 1/2; ``FAR`` of what Stirling's formula lacks, times x, in powers of 1/x^2
 for x >= 15/2; ``SLOPE`` of log x - 1/(2x) - digamma(x), times x^2, in powers of 1/x^2 for x >= 8;
 ``ROOTED`` of digamma over the distance to its zero, in powers of that, from 1 to 2.
@@ -19,7 +19,7 @@ from functools import cache
 
 from graphjit.codegen.loops import Constant, Scalar
 from graphjit.codegen.mathematics.describe import PLACES, describes
-from graphjit.codegen.mathematics.polynomial import at_least, at_most, horner, polynomial
+from graphjit.codegen.mathematics.polynomial import Pair, at_least, at_most, horner, polynomial
 from graphjit.codegen.mathematics.trigonometric import kernels
 from graphjit.codegen.scalars import Scalars
 
@@ -33,51 +33,51 @@ LEFT = 1.1875  # from here on gamma is found from its zero at 2, since the recur
 TERMS = 14  # of the asymptotic series of polygamma
 NEAR = {
     8: (
-        0.42278433509846713, -0.10031730167435386, 0.03296500062115478, -0.012384192193384444,
-        0.004998641164794859, -0.002108130833152045, 0.0009153769189250973, -0.0004057074206132105,
-        0.00018255269125090832, -8.309475760822639e-05, 3.816851336633579e-05,
-        -1.7665171567196842e-05, 8.222712661888589e-06, -3.827408357295021e-06,
-        1.8181335227319604e-06, -9.180357435815298e-07, 3.3415136834123405e-07,
-        -8.986128897056177e-08, 2.7598515711414593e-07, -5.89888989277162e-08,
-        -1.6010258607936595e-07, -1.1264371194475963e-07,
+        0.42278433509846713, -0.10031730167435385, 0.03296500062115611, -0.012384192193385053,
+        0.004998641164717087, -0.0021081308331543486, 0.0009153769210211546, -0.000405707419612756,
+        0.00018255266050703882, -8.309478536935782e-05, 3.816877577913739e-05,
+        -1.7664821313385268e-05, 8.221414912501127e-06, -3.829811743035386e-06,
+        1.8214380789592456e-06, -9.088344224432076e-07, 3.323106466763882e-07,
+        -1.0795732419615278e-07, 2.6664472074028936e-07, -4.643307166329472e-08,
+        -1.449257193187833e-07, -1.0798718282844847e-07,
     ),
     4: (
-        0.42278434982501284, -0.10031749610406594, 0.032963563846522916, -0.012378220099592769,
-        0.005022797036713226, -0.0021497496571955977, 0.0007729366948927148,
-        -0.00034460804135362267, 0.0004692928994320601,
+        0.42278435826301575, -0.10031749308109283, 0.032963335514068604, -0.012378398329019547,
+        0.005024337209761143, -0.0021478841081261635, 0.00077030248939991, -0.00034952309215441346,
+        0.0004674396477639675,
     ),
 }  # fmt: skip
 FAR = {
     8: (
-        0.08333333333333326, -0.0027777777774665134, 0.0007936505866537583, -0.0005951875602702586,
-        0.0008361232051613883, -0.0016216317488629936,
+        0.08333333333333326, -0.0027777777774686306, 0.0007936505873266114, -0.0005951876479929625,
+        0.0008361282088684558, -0.001621735431465632,
     ),
     4: (
-        0.08333330257242573, -0.002763848339983257,
+        0.08333330601453781, -0.002764113713055849,
     ),
 }  # fmt: skip
 SLOPE = {
     8: (
-        0.08333333333333288, -0.008333333331220069, 0.003968252368837895, -0.004166222249963539,
-        0.007519420669452933, -0.017719575587748407,
+        0.08333333333333288, -0.008333333331225223, 0.003968252370718789, -0.004166222534199457,
+        0.007519439461530133, -0.017720026067896157,
     ),
     4: (
-        0.08333321505919428, -0.008272303888288911,
+        0.08333321660757065, -0.008272441104054451,
     ),
 }  # fmt: skip
 ROOTED = {
     8: (
-        0.9676722454476212, -0.4427631689835915, 0.2584997609556507, -0.16394270544260292,
-        0.1078240506913913, -0.07219956123775445, 0.04880428814862004, -0.03316112728952443,
-        0.022597649047328788, -0.015424746469537627, 0.01053876889045294, -0.007204811106776902,
-        0.004927152578215854, -0.00336736667050105, 0.0023014077354139412, -0.0015900779470880916,
-        0.0011018459326639007, -0.0006974985015497415, 0.0004200159627814901,
-        -0.00040097603107115063, 0.0004022172563921225, -0.00017660514490003108,
+        0.9676722454476212, -0.44276316898359147, 0.2584997609556398, -0.1639427054426068,
+        0.10782405069243185, -0.0721995612377053, 0.048804288102913526, -0.03316112728085098,
+        0.022597650154800614, -0.015424746900845627, 0.010538752698005513, -0.007204801952714642,
+        0.00492730157366447, -0.003367474423549458, 0.0023005384923277254, -0.0015893253502833092,
+        0.0011049675555335836, -0.0007006034837246141, 0.0004137180896363313,
+        -0.00039398024352827273, 0.00040768175097072556, -0.0001832452519427379,
     ),
     4: (
-        0.9676721765678145, -0.442761266990242, 0.25850975503506596, -0.16404913704372948,
-        0.10761704360897122, -0.07057493660322862, 0.04985524953998506, -0.04226728597523802,
-        0.02368871491894258,
+        0.9676721692085266, -0.44276127219200134, 0.25851011276245117, -0.16404889523983002,
+        0.1076122298836708, -0.07057724893093109, 0.049879495054483414, -0.04226124286651611,
+        0.023647241294384003,
     ),
 }  # fmt: skip
 
@@ -124,12 +124,7 @@ def digamma(k: Scalars, x: Scalar) -> Scalar:
     Near the negative zeros the error is some units in the last place of 1, not of the result.
     """
     negative = k.less(x, 0)
-    y = k.select(negative, k.subtract(1, x), x)
-    high, low = ROOT[x.dtype.itemsize]
-    distance = k.subtract(k.subtract(x, high), low)
-    rooted = k.multiply(distance, polynomial(k, distance, ROOTED[x.dtype.itemsize]))
-    near = k.logical_and(k.greater(x, 1), k.less(x, 2))
-    value = k.select(near, rooted, digamma_of_positive(k, y))
+    value = digamma_of_positive(k, k.select(negative, k.subtract(1, x), x))
     reflected = k.fma(cotangent(k, x), -math.pi, value)
     return k.select(negative, reflected, value)
 
@@ -138,16 +133,31 @@ def digamma_of_positive(k: Scalars, x: Scalar) -> Scalar:
     """The asymptotic series from 8 on; below it at x + 8, less 1/x + ... + 1/(x + 7).
 
     That sum is the logarithmic derivative of x (x + 1) ... (x + 7), a polynomial in u = x (x + 7).
+    Below 3, so that less cancels, what it is between 1 and 2, less 1/x or plus 1/(x - 1).
     """
-    near = k.less(x, 8)
+    small, near = k.less(x, 3), k.less(x, 8)
+    rooted, fraction = digamma_below_three(k, x)
     u = k.multiply(x, k.add(x, 7))
     under = k.multiply(u, horner(k, u, (720, 252, 28, 1)))
     over = k.multiply(k.fma(x, 2, Constant(7.0, x.dtype)), horner(k, u, (720, 504, 84, 4)))
-    inverse = k.reciprocal(k.select(near, k.add(x, 8), x))
+    moved = k.select(near, k.add(x, 8), x)
+    inverse = k.reciprocal(moved)
     series = horner(k, k.multiply(inverse, inverse), SLOPE[x.dtype.itemsize])
     less = k.multiply(inverse, k.fma(inverse, series, Constant(0.5, x.dtype)))
-    value = k.subtract(k.log(k.select(near, k.add(x, 8), x)), less)
+    value = k.select(small, rooted, k.subtract(k.log(moved), less))
+    over, under = (k.select(small, a, b) for a, b in zip(fraction, (over, under), strict=True))
     return k.select(near, k.subtract(value, k.divide(over, under)), value)
+
+
+def digamma_below_three(k: Scalars, x: Scalar) -> tuple[Scalar, Pair]:
+    """The function between 1 and 2, by the distance from its zero; and a fraction to take off."""
+    low, high = k.less(x, 1), k.greater(x, 2)
+    base = k.select(low, k.add(x, 1), k.select(high, k.subtract(x, 1), x))
+    root = ROOT[x.dtype.itemsize]
+    distance = k.subtract(k.subtract(base, root[0]), root[1])
+    rooted = k.multiply(distance, polynomial(k, distance, ROOTED[x.dtype.itemsize]))
+    over = k.select(low, 1, k.select(high, -1, Constant(0.0, x.dtype)))
+    return rooted, (over, k.select(low, x, base))
 
 
 def cotangent(k: Scalars, x: Scalar) -> Scalar:

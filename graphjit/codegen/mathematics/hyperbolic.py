@@ -1,7 +1,7 @@
 """sinh and cosh from those of the rest r of ``x = n log(2) + r``; their inverses from log.
 
 The inverses take the logarithm of a number and its rounding error, so that they are right where
-it is close to 1 too. The coefficients are from ``benchmarks/fit_polynomials.py``.
+it is close to 1 too. The coefficients are from ``benchmarks/fits``.
 """
 
 from __future__ import annotations
@@ -29,17 +29,28 @@ from graphjit.codegen.scalars import Scalars
 # (sinh(r) - r) / r**3 and (cosh(r) - 1) / r**2 in r**2, on |r| <= log(2)/2.
 SINH = {
     8: (
-        0.16666666666666677, 0.008333333333321442, 0.00019841269886570098,
-        2.7557243785457017e-06, 2.510917909388823e-08,
+        0.16666666666666677, 0.008333333333321442, 0.00019841269886570437, 2.7557243784833296e-06,
+        2.5109179381568217e-08,
     ),
-    4: (0.1666666716337204, 0.008333191275596619, 0.00019959462224505842),
+    4: (
+        0.1666666716337204, 0.008333190344274044, 0.0001996035862248391,
+    ),
+}  # fmt: skip
+# (arctanh(x)/x - 1)/x**2 in x**2, for |x| up to 1/2.
+ARCTANH = {
+    4: (
+        0.33333298563957214, 0.2000260055065155, 0.14221279323101044, 0.11835481971502304,
+        0.050933707505464554, 0.17726311087608337,
+    ),
 }  # fmt: skip
 COSH = {
     8: (
-        0.5000000000000013, 0.04166666666651144, 0.001388888894792577,
-        2.4801489089799946e-05, 2.7631561939939823e-07,
+        0.5000000000000013, 0.041666666666511434, 0.001388888894792879, 2.4801489085952214e-05,
+        2.76315634615557e-07,
     ),
-    4: (0.5, 0.04166645556688309, 0.0013935738243162632),
+    4: (
+        0.5, 0.04166645556688309, 0.0013935730094090104,
+    ),
 }  # fmt: skip
 LIMIT = {8: 710.6, 4: 89.6}  # beyond it both are infinite
 EVEN = 100  # beyond it 2**-n does not matter beside 2**n
@@ -109,13 +120,12 @@ def root(k: Scalars, square: Scalar, more: Scalar) -> Pair:
     return w, k.divide(rest, k.add(k.add(w, w), format_of(w).least))
 
 
-def log_of_sum(k: Scalars, x: Scalar, w: Pair) -> Scalar:
-    """The logarithm of x + w; of 2 x where x is so large that w is x."""
+def log_of_sum(k: Scalars, x: Scalar, total: Scalar, error: Scalar) -> Scalar:
+    """The logarithm of a total and its error; of 2 x where x is so large that it is that."""
     form = format_of(x)
     large = k.greater(x, 2.0 ** (form.digits // 2 + 2))
-    total, error = two_sum(k, x, w[0])
     total = k.select(large, x, total)
-    p = parts(k, total, k.select(large, 0, k.add(error, w[1])))
+    p = parts(k, total, k.select(large, 0, error))
     p = replace(p, n=k.add(p.n, k.select(large, form.real(1.0), form.real(0.0))))
     return valid(k, total, natural(k, p))
 
@@ -126,7 +136,9 @@ def arcsinh(k: Scalars, x: Scalar) -> Scalar:
     form, magnitude = format_of(x), k.absolute(x)
     square, low = two_product(k, magnitude, magnitude)
     total, error = two_sum(k, square, form.real(1.0))
-    value = log_of_sum(k, magnitude, root(k, total, k.add(error, low)))
+    w, rest = root(k, total, k.add(error, low))
+    total, error = fast_two_sum(k, w, magnitude)
+    value = log_of_sum(k, magnitude, total, k.add(error, rest))
     return k.select(k.less(magnitude, form.tiny), x, k.copysign(value, x))
 
 
@@ -136,7 +148,9 @@ def arccosh(k: Scalars, x: Scalar) -> Scalar:
     form = format_of(x)
     square, low = two_product(k, x, x)
     total, error = fast_two_sum(k, square, form.real(-1.0))
-    value = log_of_sum(k, x, root(k, total, k.add(error, low)))
+    w, rest = root(k, total, k.add(error, low))
+    total, error = fast_two_sum(k, x, w)
+    value = log_of_sum(k, x, total, k.add(error, rest))
     return k.select(k.less(x, 1), form.real(np.nan), value)
 
 
@@ -144,6 +158,8 @@ def arccosh(k: Scalars, x: Scalar) -> Scalar:
 def arctanh(k: Scalars, x: Scalar) -> Scalar:
     """The inverse of tanh: log(1 + 2 |x| / (1 - |x|)) / 2 with the sign of x."""
     form, magnitude = format_of(x), k.absolute(x)
+    if x.dtype == np.float32:
+        return short_arctanh(k, x, magnitude)
     below, error = fast_two_sum(k, form.real(1.0), k.negative(magnitude))
     above = k.add(magnitude, magnitude)
     q = k.divide(above, below)
@@ -152,3 +168,19 @@ def arctanh(k: Scalars, x: Scalar) -> Scalar:
     more = k.fma(rest, k.fma(q, 0.5, 1), more)  # 1 / (1 - |x|) is 1 + q / 2
     value = k.multiply(valid(k, total, natural(k, parts(k, total, more))), 0.5)
     return k.select(k.less(magnitude, form.tiny), x, k.copysign(value, x))
+
+
+def short_arctanh(k: Scalars, x: Scalar, magnitude: Scalar) -> Scalar:
+    """A polynomial, and from 1/2 on log((1 + |x|) / (1 - |x|)) / 2, where 1 - |x| is exact."""
+    form, square = format_of(x), k.multiply(x, x)
+    near = k.fma(k.multiply(x, square), horner(k, square, ARCTANH[4]), x)
+    above, error = fast_two_sum(k, form.real(1.0), magnitude)
+    below = k.subtract(1, magnitude)
+    q = k.divide(above, below)
+    rest = k.add(residual(k, above, q, below), error)
+    inverse = k.fma(above, -1 / 1.75**2, 2 / 1.75)  # 1 / above, to 2 percent
+    p = parts(k, q)
+    half = k.multiply(natural(k, replace(p, tail=k.fma(rest, inverse, p.tail))), 0.5)
+    edge = k.select(k.equal(magnitude, 1), form.real(np.inf), form.real(np.nan))
+    far = k.copysign(k.select(k.less(magnitude, 1), half, edge), x)
+    return k.select(k.less(magnitude, 0.5), near, far)

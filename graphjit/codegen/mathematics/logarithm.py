@@ -2,19 +2,19 @@
 
 With ``s = f / (2 + f)`` is ``log(1 + f) = 2 artanh(s) = 2 s + s**3 P(s**2)``, and ``2 s = f - s f``
 (J.-M. Muller, Elementary Functions, 3rd edition, chapter 11). In float32 a polynomial in f is
-short enough to do without the division. The coefficients are from
-``benchmarks/fit_polynomials.py``.
+short enough to do without the division. The coefficients are from ``benchmarks/fits``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from graphjit.codegen.loops import Constant, Scalar
+from graphjit.codegen.mathematics.constants import LOG2_E, LOG10_2, LOG10_E, LOG_2
 from graphjit.codegen.mathematics.describe import describes
-from graphjit.codegen.mathematics.exponential import LOG_2
 from graphjit.codegen.mathematics.formats import format_of
 from graphjit.codegen.mathematics.polynomial import (
     Pair,
@@ -28,25 +28,34 @@ from graphjit.codegen.mathematics.polynomial import (
 )
 from graphjit.codegen.scalars import Scalars
 
-LOG = (
-    0.6666666666666735, 0.3999999999940987, 0.2857142874349222, 0.2222219845531127,
-    0.1818357070674575, 0.1531388060357042, 0.14797717634199956,
-)  # fmt: skip
+LOG = {
+    8: (
+        0.6666666666666735, 0.3999999999940985, 0.28571428743498023, 0.22222198454645517,
+        0.18183570741153618, 0.15313879773093197, 0.1479772526580542,
+    ),
+}  # fmt: skip
 # (log(1 + f) - f + f**2/2) / f**3, for float32.
-SHORT = (
-    0.3333333134651184, -0.2500081956386566, 0.2000124156475067, -0.1662340760231018,
-    0.14201591908931732, -0.1315966099500656, 0.12762078642845154, -0.07636016607284546,
-)  # fmt: skip
-# 1/log(2), 1/log(10) and log10(2) in two parts; the first of the latter times any n is exact.
-BASE_2 = {
-    8: (1.4426950408889634, 2.0355273740931033e-17), 4: (1.4426950216293335, 1.925963033500011e-08),
+SHORT = {
+    4: (
+        0.3333333134651184, -0.2500081956386566, 0.2000124305486679, -0.166234090924263,
+        0.1420154869556427, -0.1315959393978119, 0.1276237666606903, -0.07636591792106628,
+    ),
 }  # fmt: skip
-BASE_10 = {
-    8: (0.4342944819032518, 1.098319650216765e-17),
-    4: (0.4342944920063019, -1.0103049952192578e-08),
+# log2(1 + f) / f and log10(1 + f) / f less these of 11 bits, for float32.
+LOG2_FACTOR, LOG10_FACTOR = 1.4423828125, 0.434326171875
+LOG2_SHORT = {
+    4: (
+        0.00031222833786159754, -0.7213473320007324, 0.4808982014656067, -0.360697865486145,
+        0.2885702848434448, -0.239596426486969, 0.2045404613018036, -0.1911516636610031,
+        0.18655183911323547, -0.11020548641681671,
+    ),
 }  # fmt: skip
-LOG10_2 = {
-    8: (0.3010299956640665, -8.532344317057107e-14), 4: (0.301025390625, 4.605039066518657e-06),
+LOG10_SHORT = {
+    4: (
+        -3.1689989555161446e-05, -0.21714718639850616, 0.14476479589939117, -0.10858074575662613,
+        0.0868675708770752, -0.07212762534618378, 0.06158639118075371, -0.057542309165000916,
+        0.05607987195253372, -0.033082351088523865,
+    ),
 }  # fmt: skip
 RAISE = 54  # powers of two by which a subnormal number is raised
 
@@ -72,8 +81,8 @@ def normal(k: Scalars, x: Scalar) -> Pair:
     """The number, raised by a power of two where it is subnormal, and the bias of its exponent."""
     form = format_of(x)
     small, bias = k.less(x, form.least), 2.0**form.digits + form.bias
-    factor = k.select(small, form.real(2.0**RAISE), form.real(1.0))
-    return k.multiply(x, factor), k.select(small, form.real(bias + RAISE), form.real(bias))
+    raised = k.select(small, k.multiply(x, 2.0**RAISE), x)
+    return raised, k.select(small, form.real(bias + RAISE), form.real(bias))
 
 
 def separated(k: Scalars, x: Scalar, bias: Scalar | None = None) -> Pair:
@@ -106,13 +115,13 @@ def long_tail(k: Scalars, f: Scalar, square: Scalar) -> tuple[Scalar, Pair]:
     """The tail, and ``1 / (1 + f) = (1 - s) / (1 + s) = 1 - 2 s + 2 s**2 - ...`` but for the 1."""
     s = k.divide(f, k.add(f, 2))
     z = k.multiply(s, s)
-    p = halves(k, z, k.multiply(z, z), LOG)
+    p = halves(k, z, k.multiply(z, z), LOG[8])
     return k.multiply(s, k.fma(z, p, k.multiply(square, 0.5))), (s, k.fma(s, 2, -2))
 
 
 def short_tail(k: Scalars, f: Scalar, square: Scalar) -> tuple[Scalar, Pair]:
     """The tail, and ``1 / (1 + f) = 1 - f + f**2 - f**3 + ...`` but for the 1."""
-    tail = k.multiply(k.multiply(f, square), halves(k, f, square, SHORT))
+    tail = k.multiply(k.multiply(f, square), halves(k, f, square, SHORT[4]))
     return tail, (f, k.subtract(k.subtract(f, square), 1))
 
 
@@ -180,20 +189,36 @@ def in_base(k: Scalars, p: Parts, factor: tuple[float, float]) -> Pair:
     return product, k.fma(low, factor[0], k.fma(high, factor[1], error))
 
 
+def direct(
+    k: Scalars, x: Scalar, factor: float, table: Sequence[float], scale: tuple[float, float]
+) -> Scalar:
+    """For float32: the factor times f, with a polynomial's share, and n times a scale."""
+    n, m = separated(k, *normal(k, x))
+    f = k.subtract(m, 1)
+    low = k.fma(f, halves(k, f, k.multiply(f, f), table), k.multiply(n, scale[1]))
+    high = f if k.fused else head(k, f)
+    if not k.fused:
+        low = k.fma(k.subtract(f, high), factor, low)
+    return k.fma(n, scale[0], k.fma(high, factor, low))
+
+
 @describes("log2")
 def log2(k: Scalars, x: Scalar) -> Scalar:
     """The logarithm to the base 2; exact where x is a power of it."""
+    if x.dtype == np.float32:
+        return valid(k, x, direct(k, x, LOG2_FACTOR, LOG2_SHORT[4], (1.0, 0.0)))
     p = parts_of(k, x)
-    high, low = in_base(k, p, BASE_2[x.dtype.itemsize])
-    return valid(k, x, summed(k, p.n, high, low))
+    return valid(k, x, summed(k, p.n, *in_base(k, p, LOG2_E[8])))
 
 
 @describes("log10")
 def log10(k: Scalars, x: Scalar) -> Scalar:
     """The logarithm to the base 10."""
-    p = parts_of(k, x)
     first, second = LOG10_2[x.dtype.itemsize]
-    high, low = in_base(k, p, BASE_10[x.dtype.itemsize])
+    if x.dtype == np.float32:
+        return valid(k, x, direct(k, x, LOG10_FACTOR, LOG10_SHORT[4], (first, second)))
+    p = parts_of(k, x)
+    high, low = in_base(k, p, LOG10_E[8])
     return valid(k, x, summed(k, k.multiply(p.n, first), high, k.fma(p.n, second, low)))
 
 

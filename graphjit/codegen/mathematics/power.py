@@ -3,7 +3,7 @@
 With ``s = f / (2 + f)`` is ``log2(1 + f) = 2/log(2) s (1 + s**2 (1/3 + s**2 R(s**2)))``. What
 is added to s is under 1/100 of it, so that few of its digits must be known beyond the first 53
 (cf. J.-M. Muller, Elementary Functions, 3rd edition, 11.4). float32 is computed in float64.
-The coefficients are from ``benchmarks/fit_polynomials.py``.
+The coefficients are from ``benchmarks/fits``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from graphjit.codegen.loops import Scalar
+from graphjit.codegen.mathematics.constants import LOG2_E
 from graphjit.codegen.mathematics.describe import describes
 from graphjit.codegen.mathematics.exponential import (
     EXP2,
@@ -26,7 +27,7 @@ from graphjit.codegen.mathematics.polynomial import (
     at_least,
     at_most,
     fast_two_sum,
-    horner,
+    halves,
     polynomial,
     residual,
     two_product,
@@ -34,49 +35,51 @@ from graphjit.codegen.mathematics.polynomial import (
 from graphjit.codegen.scalars import Scalars
 
 # ((artanh(s)/s - 1)/z - 1/3)/z in z = s**2.
-R = (
-    0.1999999999999999, 0.1428571428572191, 0.11111111108898132, 0.09090909421629982,
-    0.07692279234166755, 0.06668131718820608, 0.05837896207672911, 0.0599086788657455,
-)  # fmt: skip
-# 2/log(2) (artanh(s)/s - 1)/z, for float32.
-SHORT = (
-    0.961796694058409, 0.5770779529446368, 0.4122084305460706, 0.3199334847127714,
-    0.28255939910049177,
-)  # fmt: skip
+LONG = {
+    8: (
+        0.1999999999999999, 0.1428571428572191, 0.11111111108898147, 0.09090909421625537,
+        0.07692279234656868, 0.06668131692966955, 0.05837896865434822, 0.05990861390667818,
+    ),
+}  # fmt: skip
+# log2(1 + f)/f, for float32.
+SHORT = {
+    8: (
+        1.442695040868701, -0.7213475208694685, 0.48089836139433717, -0.36067367467422173,
+        0.2885372936024211, -0.2404531752132401, 0.20617535940849332, -0.1803003535734827,
+        0.1587696358851304, -0.1431592671170408, 0.14475182920543625, -0.14282769378272483,
+        0.07735142008669417,
+    ),
+}  # fmt: skip
 THIRD = 0.3333333333333333, 1.850371707708594e-17
-TWICE_LOG2_E = 2.8853900817779268, 4.071054748186207e-17
+TWICE_LOG2_E = 2 * LOG2_E[8][0], 2 * LOG2_E[8][1]
 CERTAIN = 2.0**65  # a power so large overflows or vanishes unless the base is 1
 
 
 @describes("power")
 def power(k: Scalars, x: Scalar, y: Scalar) -> Scalar:
     """X to the y, with all the special cases of C99 (F.10.4.4)."""
-    magnitude = k.absolute(x)
+    form, magnitude = format_of(x), k.absolute(x)
     value = (long_power if x.dtype == np.float64 else short_power)(k, magnitude, y)
-    form = format_of(x)
-    zero = k.equal(x, 0)
-    endless = k.equal(magnitude, np.inf)
-    vanishes = k.logical_xor(k.less(y, 0), zero)
-    edge = k.select(vanishes, form.real(0.0), form.real(np.inf))
-    special = k.logical_or(zero, endless)
-    value = k.select(special, edge, value)
-    missing = k.logical_or(k.isnan(x), k.isnan(y))
     whole, odd = parity(k, y)
-    value = k.select(k.logical_and(k.signbit(x), odd), k.negative(value), value)
-    outside = k.logical_and(k.less(x, 0), k.logical_not(k.logical_or(whole, endless)))
-    value = k.select(k.logical_or(outside, missing), form.real(np.nan), value)
+    value = k.copysign(value, k.select(odd, x, form.real(1.0)))
+    finite = k.logical_and(k.less(x, 0), k.greater(x, -np.inf))
+    outside = k.logical_and(finite, k.logical_not(whole))
+    value = k.select(outside, form.real(np.nan), value)
     one = k.logical_or(k.equal(y, 0), k.equal(x, 1))
     return k.select(one, form.real(1.0), value)
 
 
 def parity(k: Scalars, y: Scalar) -> Pair:
     """Whether y is whole, and whether it is odd; what has no place for a fraction is whole."""
-    top = 2.0 ** format_of(y).digits
-    size = at_most(k, k.absolute(y), 2 * top)
-    half = k.multiply(size, 0.5)
-    whole, even = (k.equal(k.subtract(k.add(x, top), top), x) for x in (size, half))
-    whole = k.logical_or(whole, k.greater_equal(size, top))
+    half = k.multiply(y, 0.5)
+    whole, even = (k.equal(k.rint(x), x) for x in (y, half))
     return whole, k.logical_and(whole, k.logical_not(even))
+
+
+def endless(k: Scalars, x: Scalar, logarithm: Scalar) -> Scalar:
+    """The logarithm of a number that may be 0, infinite or NaN too."""
+    finite = k.select(k.less(x, np.inf), logarithm, x)
+    return k.select(k.equal(x, 0), format_of(x).real(-np.inf), finite)
 
 
 def bounded(k: Scalars, y: Scalar) -> Scalar:
@@ -89,22 +92,22 @@ def short_power(k: Scalars, x: Scalar, y: Scalar) -> Scalar:
     x, y = k.cast(x, np.float64), bounded(k, k.cast(y, np.float64))
     n, m = separated(k, x)
     f = k.subtract(m, 1)
-    s = k.divide(f, k.add(f, 2))
-    z = k.multiply(s, s)
-    tail = k.multiply(k.multiply(s, z), horner(k, z, SHORT))
-    exponent = k.multiply(y, k.add(n, k.fma(s, TWICE_LOG2_E[0], tail)))
+    logarithm = endless(k, x, k.fma(f, halves(k, f, k.multiply(f, f), SHORT[8]), n))
+    exponent = k.multiply(y, logarithm)
     exponent = at_most(k, at_least(k, exponent, -200.0), 200.0)
     shifter = format_of(x).shifter
     shifted = k.add(exponent, shifter)
     r = k.subtract(exponent, k.subtract(shifted, shifter))
     scale = power_of_two(k, shifted, 0)
-    return k.cast(k.fma(k.multiply(r, horner(k, r, EXP2[4])), scale, scale), np.float32)
+    return k.cast(
+        k.fma(k.multiply(r, halves(k, r, k.multiply(r, r), EXP2[4])), scale, scale), np.float32
+    )
 
 
 def long_power(k: Scalars, x: Scalar, y: Scalar) -> Scalar:
     """Of float64."""
     high, low = long_logarithm(k, x)
-    y = bounded(k, y)
+    high, y = endless(k, x, high), bounded(k, y)
     product, error = two_product(k, y, high)
     limits, shifter = EXP2_RANGE[8], format_of(x).shifter
     exponent = at_most(k, at_least(k, product, limits.low), limits.high)
@@ -122,7 +125,7 @@ def long_logarithm(k: Scalars, x: Scalar) -> Pair:
     s = long_quotient(k, k.subtract(m, 1))
     z = long_product(k, s, s)
     third, low = fast_two_sum(
-        k, format_of(x).real(THIRD[0]), k.multiply(z[0], polynomial(k, z[0], R))
+        k, format_of(x).real(THIRD[0]), k.multiply(z[0], polynomial(k, z[0], LONG[8]))
     )
     t = long_product(k, s, long_product(k, z, (third, k.add(low, THIRD[1]))))
     total, error = fast_two_sum(k, s[0], t[0])

@@ -1,6 +1,6 @@
 """cbrt and hypot.
 
-The coefficients are from ``benchmarks/fit_polynomials.py``.
+The coefficients are from ``benchmarks/fits``.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ from graphjit.codegen.scalars import Scalars
 # (1 + f)**(-1/3) on √½ <= 1 + f <= √2.
 INVERSE = {
     8: (
-        1.000000000026365, -0.33333333643087965, 0.2222222084499233, -0.1728388867390119,
-        0.14403371438625018, -0.12486374971507938, 0.11096443136205107,
-        -0.09957289360552551, 0.09109819418295198, -0.09317603077618479,
-        0.09510652324884497, -0.05417982815516762,
+        1.0000000000264553, -0.333333336430702, 0.22222220842790033, -0.17283888679308118,
+        0.1440337160196947, -0.1248637477998595, 0.11096438327477869, -0.09957289559569095,
+        0.09109880090641445, -0.09317652488576103, 0.09510377672398782, -0.05417588263079017,
     ),
     4: (
-        1.0000038146972656, -0.3332609236240387, 0.22160659730434418, -0.17582133412361145,
-        0.16040381789207458, -0.10803574323654175,
+        1.0000038146972656, -0.3332609236240387, 0.22160667181015015, -0.17582154273986816,
+        0.16040277481079102, -0.1080331951379776,
     ),
 }  # fmt: skip
-INVERSE_ROOTS = 1.2599210498948732, 0.7937005259840998  # 2**(1/3), 2**(-1/3)
+INVERSE_ROOTS = 0.7937005259840998, 1.2599210498948732  # of 2 and of 1/2
 RAISE = 54  # a multiple of 3
 
 
@@ -39,16 +38,15 @@ def cbrt(k: Scalars, x: Scalar) -> Scalar:
     """
     form, magnitude = format_of(x), k.absolute(x)
     small = k.less(magnitude, form.least)
-    factor = k.select(small, form.real(2.0**RAISE), form.real(1.0))
-    n, m = separated(k, k.multiply(magnitude, factor))
+    n, m = separated(k, k.select(small, k.multiply(magnitude, 2.0**RAISE), magnitude))
     shifted = k.fma(n, 1 / 3, form.shifter)  # n / 3, rounded
     odd = k.fma(k.subtract(form.shifter, shifted), 3, n)  # -1, 0 or 1
     v = polynomial(k, k.subtract(m, 1), INVERSE[x.dtype.itemsize])
     up, down = k.greater(odd, 0), k.less(odd, 0)
-    v = k.multiply(
-        v, k.select(up, INVERSE_ROOTS[1], k.select(down, INVERSE_ROOTS[0], form.real(1.0)))
+    v, m = (
+        k.multiply(y, k.select(up, above, k.select(down, below, form.real(1.0))))
+        for y, above, below in ((v, *INVERSE_ROOTS), (m, 2.0, 0.5))
     )
-    m = k.multiply(m, k.select(up, 2.0, k.select(down, 0.5, form.real(1.0))))
     square = k.multiply(v, v)
     t = head(k, k.multiply(m, square))
     rest = remainder_of_cube(k, m, t)

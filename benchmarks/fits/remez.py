@@ -1,0 +1,115 @@
+"""Minimax polynomials by Remez's exchange, their coefficients rounded to a dtype.
+
+Each is the best in the weighted maximum norm (Remez 1934; J.-M. Muller, Elementary Functions, 3rd
+edition, section 3.4), found in 60 digits. The coefficients are rounded from the lowest on, the
+others being fitted anew to what each rounding leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import mpmath as mp
+import numpy as np
+
+mp.mp.dps = 60
+Function = Callable[[Any], Any]
+ROUNDS, DENSITY = 20, 32
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A polynomial to find: of ``target`` on an interval, where an error weighs ``weight``.
+
+    Attributes:
+        size: Of the dtype that holds the coefficients, in bytes.
+        terms: How many coefficients.
+    """
+
+    target: Function
+    weight: Function
+    low: Any
+    high: Any
+    size: int
+    terms: int
+
+
+def fits(
+    target: Function, low: Any, high: Any, weight: Function | None = None, **terms: int
+) -> dict[int, Fit]:
+    """One by the size of each dtype: ``f8=6, f4=3`` are the numbers of terms.
+
+    Errors are relative to the target unless there is a weight.
+    """
+    weight = weight or (lambda x: 1 / target(x))
+    sizes = {int(name[1:]): count for name, count in terms.items()}
+    return {size: Fit(target, weight, low, high, size, count) for size, count in sizes.items()}
+
+
+def of_square(function: Function, high: Any, power: int, **terms: int) -> dict[int, Fit]:
+    """For a function of x up to ``high``, in z = x**2, where an error weighs z to a power."""
+    return fits(lambda z: function(mp.sqrt(z)), 0, high**2, lambda z: z**power, **terms)
+
+
+def minimax(fit: Fit) -> tuple[list[float], Any]:
+    """The rounded coefficients, lowest first, and the largest weighted error."""
+    grid = chebyshev(fit.low, fit.high, DENSITY * (fit.terms + 1))
+    values = [(fit.target(x), fit.weight(x)) for x in grid]
+    chosen = list(range(DENSITY // 2, len(grid), DENSITY))
+    for _ in range(ROUNDS):
+        free = levelled([(grid[i], *values[i]) for i in chosen])
+        peaks = extrema(errors(free, grid, values), len(chosen))
+        if peaks == chosen:
+            break
+        chosen = peaks
+    found = rounded(free, fit, list(zip(grid, values, strict=True))[:: DENSITY // 4])
+    return [float(c) for c in found], max(map(abs, errors(found, grid, values)))
+
+
+def chebyshev(low: Any, high: Any, count: int) -> list[Any]:
+    """The zeros of a Chebyshev polynomial on an interval: never its middle, nor its ends."""
+    middle, half = (mp.mpf(high) + low) / 2, (mp.mpf(high) - low) / 2
+    return [middle - half * mp.cos(mp.pi * (2 * i + 1) / (2 * count)) for i in range(count)]
+
+
+def levelled(points: list[tuple[Any, Any, Any]]) -> list[Any]:
+    """The coefficients whose weighted error alternates at points, given with value and weight."""
+    count = len(points) - 1
+    rows = [[w * x**j for j in range(count)] + [(-1) ** i] for i, (x, _, w) in enumerate(points)]
+    return list(mp.lu_solve(mp.matrix(rows), mp.matrix([w * y for _, y, w in points])))[:count]
+
+
+def errors(coefficients: list[Any], grid: list[Any], values: list[tuple[Any, Any]]) -> list[Any]:
+    """The weighted errors."""
+    highest_first = coefficients[::-1]
+    rows = zip(grid, values, strict=True)
+    return [w * (mp.polyval(highest_first, x) - y) for x, (y, w) in rows]
+
+
+def extrema(found: list[Any], wanted: int) -> list[int]:
+    """Where the error is largest between changes of its sign; the largest neighbours."""
+    places = [0]
+    for i, error in enumerate(found):
+        if (error > 0) != (found[places[-1]] > 0):
+            places.append(i)
+        elif abs(error) > abs(found[places[-1]]):
+            places[-1] = i
+    while len(places) > wanted:
+        places.pop(0 if abs(found[places[0]]) < abs(found[places[-1]]) else -1)
+    return places
+
+
+def rounded(free: list[Any], fit: Fit, points: list[Any]) -> list[Any]:
+    """The coefficients in the dtype; the later ones make up for what the earlier ones lose."""
+    found, dtype = list(free), np.dtype(f"f{fit.size}").type
+    for i in range(len(free)):
+        wanted, found[i] = found[i], mp.mpf(float(dtype(mp.nstr(found[i], 40))))
+        later = range(i + 1, len(free))
+        if later:
+            columns = mp.matrix([[w * x**j for j in later] for x, (_, w) in points])
+            lost = mp.matrix([w * (wanted - found[i]) * x**i for x, (_, w) in points])
+            for j, change in zip(later, mp.lu_solve(columns, lost), strict=True):
+                found[j] += change
+    return found

@@ -1,0 +1,123 @@
+"""Which products are functions of our own, and of which kind; the others are calls of the BLAS."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from graphjit.codegen import llvm_matrix_dots as dots
+from graphjit.codegen import llvm_matrix_rows as rows
+from graphjit.codegen.blas import find
+from graphjit.codegen.llvm_matrix import MatrixProduct, Steps, full_lanes, weight
+from graphjit.codegen.llvm_text import Module
+from graphjit.codegen.native import host
+
+NARROW = 8  # rows and columns of a tile of the BLAS, whatever is asked for
+WRITTEN = 4  # multiplications that cost what writing their sum does
+
+
+class Limits(NamedTuple):
+    """How fast the BLAS is, and how large the products are that it is left to.
+
+    Attributes:
+        call: Half cycles that a call costs.
+        plain: Its time for a product, where 1 is that of the multiplications alone.
+        across: The same where rows of A meet columns of B without gaps, as in A times B transposed.
+        matrix: Multiplications of matrices from which on it may use several threads.
+        alone: Multiplications up to which we are as good, where it uses one.
+        vector: Elements of a matrix that is larger than the second cache, or nearly.
+    """
+
+    call: int
+    plain: float
+    across: float
+    matrix: int
+    alone: int
+    vector: int
+
+
+# By the bytes of a vector and of a number; measured by benchmarks/small_products.py.
+LIMITS = {
+    (64, 4): Limits(300, 1.6, 1.7, 10**6, 1 << 25, 1 << 16),
+    (64, 8): Limits(300, 1.15, 1.5, 10**6, 1 << 25, 1 << 16),
+    (32, 4): Limits(500, 1.5, 1.7, 1 << 18, 1 << 18, 1 << 16),
+    (32, 8): Limits(500, 1.5, 1.7, 1 << 18, 1 << 18, 1 << 16),
+    (16, 4): Limits(400, 1.5, 1.6, 1 << 18, 1 << 20, 1 << 16),
+    (16, 8): Limits(400, 1.5, 1.6, 1 << 18, 1 << 20, 1 << 16),
+}
+NEARBY = 1 << 21  # bytes of both operands up to which they stay in the second cache, or nearly
+
+
+class Way(NamedTuple):
+    """A way to compute a product.
+
+    Attributes:
+        title: ``rows``, ``columns`` (the transposed product by rows) or ``dots``.
+        product: What the function computes.
+        swapped: Whether it takes B before A.
+        cost: About how many half cycles it takes.
+    """
+
+    title: str
+    product: MatrixProduct
+    swapped: bool
+    cost: int
+
+    @property
+    def name(self) -> str:
+        """The name of the function."""
+        return f"{self.title}_{self.product.name}"
+
+    def function(self, module: Module) -> str:
+        """The function's text."""
+        body = dots.DotsBody if self.title == "dots" else rows.RowsBody
+        return body(module, self.product).function(self.name)
+
+
+def transposed(p: MatrixProduct) -> MatrixProduct:
+    """The transposed C as the product of the transposed B and A."""
+    a, b, c = (Steps(x.column, x.row) for x in (p.b, p.a, p.c))
+    return MatrixProduct(p.dtype, p.n, p.m, p.k, a, b, c)
+
+
+def ways(p: MatrixProduct) -> list[Way]:
+    """All ways to compute a product that is not empty."""
+    found = []
+    if rows.possible(p) and (p.c.column == 1 or p.m == 1):
+        found.append(Way("rows", p, swapped=False, cost=rows.cost(p)))
+    other = transposed(p)
+    if p.m > 1 and rows.possible(other):
+        found.append(Way("columns", other, swapped=True, cost=rows.cost(other)))
+    if dots.possible(p):
+        found.append(Way("dots", p, swapped=False, cost=dots.cost(p)))
+    return found
+
+
+def choice(p: MatrixProduct) -> Way | None:
+    """The best of the ways; None where BLAS does better, or must do it."""
+    limits, size = LIMITS.get((host().vector_bytes, p.dtype.itemsize)), p.m * p.n * p.k
+    if limits is None or not 0 < size <= most(p, limits):
+        return None
+    way = min(ways(p), key=lambda way: way.cost, default=None)
+    return way if way and (p.m == 1 or way.cost <= library_cost(p, limits)) else None
+
+
+def most(p: MatrixProduct, limits: Limits) -> int:
+    """The multiplications that we would do ourselves."""
+    if p.m == 1:
+        return limits.vector
+    near = p.dtype.itemsize * p.k * (p.m + p.n) <= NEARBY
+    return limits.alone if near and threads() == 1 else limits.matrix
+
+
+def threads() -> int:
+    """How many the BLAS may use."""
+    blas = find()
+    return 1 if blas is None else blas.threads()
+
+
+def library_cost(p: MatrixProduct, limits: Limits) -> float:
+    """About how many half cycles the BLAS takes for a product of matrices."""
+    lanes = full_lanes(p.dtype)
+    rows, columns = max(p.m, NARROW), max(p.n, NARROW)
+    alone = weight(lanes, p.dtype) * rows * columns * (p.k + WRITTEN) / lanes
+    return limits.call + alone * (limits.across if dots.possible(p) else limits.plain)
