@@ -661,7 +661,9 @@ def test_references_do_not_leak() -> None:
     f = graphjit.jit(lambda t, z: {"a": [t["x"] * z, (np.sum(t["x"]), 1000003, "text")]})
     tree, z = {"x": X.copy(), "y": [2.0, np.float32(1)], "n": 5}, float("3.25")
     shown = warm(f, tree, z)
+    warm(f, tree, 2)  # a program of its own, which refers to such objects for good
     objects = [*leaves(tree), z, X.dtype, np.float64, None, np.ndarray, *leaves(shown), "a", "text"]
+    gc.collect()  # of other tests: it must not go meanwhile
     before = [sys.getrefcount(o) for o in objects]
     gc.disable()
     try:
