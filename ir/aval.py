@@ -30,6 +30,16 @@ def dtype_name(dtype: DType) -> str:
     return DTYPE_NAMES.get(dtype.name, dtype.name) if short is None else short
 
 
+def extreme(dtype: DType, *, largest: bool) -> Any:
+    """The largest or the least value of a dtype: of floats an infinity."""
+    if dtype.kind == "f":
+        return np.inf if largest else -np.inf
+    if dtype.kind == "b":
+        return largest
+    limits = np.iinfo(dtype)
+    return limits.max if largest else limits.min
+
+
 def supported(dtype: DType) -> DType:
     """The dtype in native byte order.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+SYMBOL = "graphjit_"  # before the name of a routine: what code calls it
 ROUTINES = ("dgemm", "sgemm", "dgemv", "sgemv")
 SPELLINGS = (
     ("scipy_cblas_", "64_", 64),

@@ -16,13 +16,10 @@ from graphjit.codegen.loops import (
     Statement,
     While,
 )
+from graphjit.codegen.mathematics import described
 
 LONG = 10_000.0  # nanoseconds; giving the lock away and taking it back costs about 50
-DEAR = frozenset({
-    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "arcsin",
-    "arccos", "arctan", "arctan2", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh",
-    "power", "cbrt", "hypot", "erf", "erfc", "gammaln", "fmod", "rare",
-})  # fmt: skip
+DEAR = frozenset({"fmod", "rare"})  # besides the functions that are described
 
 
 def estimate(program: LoopProgram) -> float:
@@ -51,6 +48,6 @@ def cost(s: Statement) -> float:
             return 0.1 * turns * s.columns
         case Gemv():
             return 0.3 * s.rows * s.columns
-        case Let() if s.op in DEAR:
+        case Let() if s.op in DEAR or described(s.op, s.value.dtype):
             return 3.0
     return 0.2

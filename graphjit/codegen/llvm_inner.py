@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from graphjit.codegen.llvm_instructions import binary, select
 from graphjit.codegen.llvm_loops import Inner, calls, shape_of
 from graphjit.codegen.llvm_scalars import operation
-from graphjit.codegen.llvm_text import BOOL, I64, Body, Operand, constant
+from graphjit.codegen.llvm_text import I64, Body, Operand, constant
 from graphjit.codegen.loops import For, Store, Value
 from graphjit.codegen.native import host
+from graphjit.ir.aval import DType, extreme
 
 if TYPE_CHECKING:
     from graphjit.codegen.llvm_kernel import KernelWriter as Writer
@@ -154,15 +153,9 @@ def half_of(w: Body, vector: Operand, start: int, count: int) -> Operand:
     return w.value(text, vector.dtype, count)
 
 
-def neutral(op: str, dtype: np.dtype[Any]) -> Any:
+def neutral(op: str, dtype: DType) -> Any:
     """The operand that changes nothing."""
     if op in ("maximum", "minimum"):
-        low = op == "maximum"
-        if dtype.kind == "f":
-            return -np.inf if low else np.inf
-        if dtype == BOOL:
-            return not low
-        limits = np.iinfo(dtype)
-        return limits.min if low else limits.max
+        return extreme(dtype, largest=op == "minimum")
     values = {"add": -0.0 if dtype.kind == "f" else 0, "multiply": 1, "logical_or": 0}
     return values.get(op, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from graphjit.codegen.blas import find
+from graphjit.codegen.blas import SYMBOL, find
 from graphjit.codegen.llvm_matrix import MatrixProduct, Steps
 from graphjit.codegen.llvm_matrix_choice import Way, choice, ways
 from graphjit.codegen.llvm_text import kind, literal
@@ -98,7 +98,7 @@ def routine(
     if blas is None:
         raise CompileError("no BLAS was found", hint="NumPy's and SciPy's wheels have one.")
     letter = "d" if dtype.itemsize == 8 else "s"
-    symbol = f"graphjit_{letter}{name}"
+    symbol = f"{SYMBOL}{letter}{name}"
     w.module.symbols[symbol] = blas.addresses[letter + name]
     arguments = [f"i32 {f}" for f in flags]
     arguments += [x if isinstance(x, str) else f"i{blas.integer} {x}" for x in sizes]

@@ -87,30 +87,14 @@ def _square(body: Body, x: list[Operand], dtype: DType) -> Operand:
     return binary(body, "fmul" if dtype.kind == "f" else "mul", x[0], x[0])
 
 
-def _extreme(test: str) -> Rule:
-    """The larger or smaller of two; a NaN is kept."""
+def _extreme(test: str, winner: int) -> Rule:
+    """The larger or smaller of two; the first wins if operand number ``winner`` is a NaN."""
 
     def rule(body: Body, x: list[Operand], dtype: DType) -> Operand:
-        a, b = x
-        wins = compare(body, test, a, b)
+        wins = compare(body, test, *x)
         if dtype.kind == "f":
-            nan = body.value(f"fcmp uno {a}, {a.text}", BOOL, a.lanes)
-            wins = binary(body, "or", wins, nan)
-        return select(body, wins, a, b)
-
-    return rule
-
-
-def _number(test: str) -> Rule:
-    """The larger or smaller of two; a NaN loses to a number."""
-
-    def rule(body: Body, x: list[Operand], dtype: DType) -> Operand:
-        a, b = x
-        wins = compare(body, test, a, b)
-        if dtype.kind == "f":
-            nan = body.value(f"fcmp uno {b}, {b.text}", BOOL, b.lanes)
-            wins = binary(body, "or", wins, nan)
-        return select(body, wins, a, b)
+            wins = binary(body, "or", wins, _isnan(body, [x[winner]], dtype))
+        return select(body, wins, *x)
 
     return rule
 
@@ -206,9 +190,10 @@ def conversion(source: DType, target: DType) -> str:
 
 RULES: dict[str, Rule] = {
     "copy": _copy, "positive": _copy, "negative": _negative, "absolute": _absolute,
-    "reciprocal": _reciprocal, "square": _square, "maximum": _extreme("ge"),
-    "minimum": _extreme("le"), "fmax": _number("ge"), "fmin": _number("le"), "select": _select,
-    "logical_not": _logical_not, "invert": _invert, "right_shift": _right_shift,
+    "reciprocal": _reciprocal, "square": _square, "maximum": _extreme("ge", 0),
+    "minimum": _extreme("le", 0), "fmax": _extreme("ge", 1), "fmin": _extreme("le", 1),
+    "select": _select, "logical_not": _logical_not, "invert": _invert,
+    "right_shift": _right_shift,
     "isnan": _isnan, "isinf": _size("eq", 0), "isfinite": _size("lt", 1), "signbit": _signbit,
     "bits": _bits, "from_bits": _from_bits, "fma": _fma, "cast": _cast, "power": power,
     "floor_divide": floor_divide, "remainder": remainder,

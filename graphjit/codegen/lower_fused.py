@@ -19,7 +19,7 @@ from graphjit.codegen.loops import (
     Value,
 )
 from graphjit.codegen.nest import Axes, Nest
-from graphjit.ir.aval import DType
+from graphjit.ir.aval import DType, extreme
 from graphjit.ir.graph import Node
 
 # The operation that takes one more element into a reduction.
@@ -37,13 +37,7 @@ START = {"sum": 0, "prod": 1, "any": False, "all": True}
 
 def initial(op: str, dtype: DType) -> Any:
     """What a reduction or a scatter starts from."""
-    if op not in ("max", "min"):
-        return START.get(op, 0)
-    if dtype.kind == "f":
-        return -np.inf if op == "max" else np.inf
-    if dtype.kind == "b":
-        return op == "min"
-    return np.iinfo(dtype).min if op == "max" else np.iinfo(dtype).max
+    return extreme(dtype, largest=op == "min") if op in ("max", "min") else START.get(op, 0)
 
 
 def wide(op: str, dtype: DType) -> DType:

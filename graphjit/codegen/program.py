@@ -14,13 +14,11 @@ import numpy as np
 from graphjit.cache.lookup import Missed
 from graphjit.cache.objects import kept_code
 from graphjit.codegen import objects
-from graphjit.codegen.blas import find
+from graphjit.codegen.blas import SYMBOL, find
 from graphjit.codegen.native import Code
 from graphjit.errors import CompileError, GraphJITError, IndexRangeError, PowerError
 from graphjit.ir.aval import DType
 from graphjit.ir.graph import Origin
-
-BLAS = "graphjit_"  # before the name of a routine: what code calls it
 
 
 class Checked(Protocol):
@@ -143,7 +141,7 @@ def code_read(form: Sequence[Any]) -> Code:
     blas = find() if symbols else None
     if blas is not None and blas.integer != integer:
         raise Missed("there is another BLAS")
-    addresses = {} if blas is None else {BLAS + n: a for n, a in blas.addresses.items()}
+    addresses = {} if blas is None else {SYMBOL + n: a for n, a in blas.addresses.items()}
     if not addresses.keys() >= set(symbols):
         raise CompileError(f"there is no {', '.join(sorted({*symbols} - addresses.keys()))}")
     try:

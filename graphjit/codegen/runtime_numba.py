@@ -19,7 +19,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from graphjit.codegen import objects
-from graphjit.codegen.blas import find
+from graphjit.codegen.blas import SYMBOL, find
 from graphjit.codegen.mathematics.describe import PLACES
 from graphjit.codegen.numba_mathematics import function
 from graphjit.codegen.objects import DATA, ITEMS, WORD
@@ -99,7 +99,7 @@ def _routine(context: Any, builder: Any, name: str, arguments: list[Any]) -> Any
     if blas is None:
         message = "no BLAS was found"
         raise RuntimeError(message)
-    symbol = f"graphjit_{name}"
+    symbol = f"{SYMBOL}{name}"
     llvm.add_symbol(symbol, blas.addresses[name])
     width = ir.IntType(blas.integer)
     narrowed = [
