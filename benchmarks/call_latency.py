@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 
 import graphjit
-from graphjit.codegen.native import Code, compiled
+from graphjit.codegen.code import Code
+from graphjit.codegen.native import compiled
 from graphjit.launch import layout
 from graphjit.launch.kernel import Kernel, kernel_of
 from graphjit.launch.vectorcall import words_of

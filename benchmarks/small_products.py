@@ -21,12 +21,13 @@ from typing import Any, NamedTuple
 import harness
 import numpy as np
 
+from graphjit.codegen.code import Code
 from graphjit.codegen.llvm_kernel import KernelWriter
 from graphjit.codegen.llvm_library import gemm_call, gemv_call, own_call, product_of
 from graphjit.codegen.llvm_matrix_choice import Way, choice, ways
 from graphjit.codegen.llvm_text import Module
 from graphjit.codegen.loops import Address, Buffer, Gemm, Gemv, LoopProgram
-from graphjit.codegen.native import Code, compiled, host, made_for
+from graphjit.codegen.native import compiled, host, made_for
 from graphjit.codegen.render_llvm import module_text
 
 ROUNDS = 25

@@ -263,8 +263,9 @@ def test_a_change_is_a_miss_that_says_what_changed(change: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("cpu", "i386", "cpu: .* -> i386"),
-        ("features", "-avx2", "the processor has other features"),
+        ("model", "0", "model: .* -> 0"),
+        ("flags", "sse2", "the processor has other features"),
+        ("llvmlite", "0.1", "llvmlite: .* -> 0.1"),
         ("numpy", "1.0", "numpy: .* -> 1.0"),
         ("graphjit", "0.0.0", "graphjit: .* -> 0.0.0"),
         ("sources", "0", "the files of graphjit changed"),

@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
+from graphjit.cache import environment as where
 from graphjit.cache import folder as folder_module
 from graphjit.cache import store as store_module
 from graphjit.cache.container import MAGIC, PREFIX, VERSION, packed
-from graphjit.cache.environment import environment, processor, sources, stamps, threads
+from graphjit.cache.environment import compiler, environment, processor, sources, stamps, threads
 from graphjit.cache.folder import usual
 from graphjit.cache.store import MEGABYTE, SUFFIX, UNFINISHED, Store, opened
 from graphjit.errors import CacheWarning
@@ -506,7 +507,7 @@ def test_the_environment_names_versions_and_processor() -> None:
 
     found = environment()
     assert found["numpy"] == np.__version__
-    assert found["llvmlite"] == llvmlite.__version__
+    assert llvmlite.__version__ in found["llvmlite"]
     assert sys.version in found["python"]
     assert all(isinstance(value, str) for value in found.values())
     assert json.loads(json.dumps(dict(found))) == found
@@ -523,21 +524,49 @@ def test_the_threads_of_the_blas_are_part_of_the_environment(
     assert threads({}) == "one"
 
 
-def test_another_processor_is_another_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_processor_is_another_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first = "processor\t: 0\nmodel\t\t: 17\ncpu MHz\t\t: 2596.1\nflags\t\t: sse2 avx2\n\n"
+    told = tmp_path / "cpuinfo"
+    monkeypatch.setattr(where, "CPU_INFORMATION", told)
+    told.write_text(first + first.replace("17", "18"))
+    before = processor()
+    assert before == {"model": "17", "flags": "sse2 avx2"}
+    told.write_text(first.replace("2596.1", "1200.0"))
+    assert processor() == before
+    told.write_text(first.replace("avx2", "avx"))
+    assert processor() == {**before, "flags": "sse2 avx"}
+
+
+def test_where_the_system_does_not_tell_the_processor_llvm_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     import llvmlite.binding as llvm
 
+    monkeypatch.setattr(where, "CPU_INFORMATION", tmp_path / "missing")
     before = processor()
+    assert before["cpu"] == llvm.get_host_cpu_name()
     monkeypatch.setattr(llvm, "get_host_cpu_name", lambda: "pentium")
     assert {k for k, v in processor().items() if v != before[k]} == {"cpu"}
 
 
-def test_the_environment_needs_no_numba() -> None:
+def test_the_environment_needs_no_compiler() -> None:
     code = """
 import sys
-from graphjit.cache.environment import environment
-print(environment()["cpu"] != "", "numba" in sys.modules)
+from graphjit.cache.environment import CPU_INFORMATION, environment
+environment()
+print("numba" in sys.modules, "llvmlite" in sys.modules and CPU_INFORMATION.exists())
 """
-    assert run(code).stdout == "True False\n"
+    assert run(code).stdout == "False False\n"
+
+
+def test_llvmlite_tells_its_version_loaded_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    import llvmlite
+
+    assert llvmlite.__version__ in compiler()["llvmlite"]
+    monkeypatch.setattr(where.PathFinder, "find_spec", lambda _: None)
+    assert compiler() == {"llvmlite": llvmlite.__version__}
 
 
 def test_the_library_s_own_code_is_part_of_the_environment(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from graphjit.codegen import llvm_matrix_choice
 from graphjit.codegen.blas import find
+from graphjit.codegen.code import Code
 from graphjit.codegen.llvm_kernel import KernelWriter
 from graphjit.codegen.llvm_library import own_call, product_of
 from graphjit.codegen.llvm_matrix import MatrixProduct, Steps
@@ -20,7 +21,7 @@ from graphjit.codegen.llvm_matrix_choice import LIMITS, Way, choice, ways
 from graphjit.codegen.llvm_matrix_rows import packs
 from graphjit.codegen.llvm_text import Module
 from graphjit.codegen.loops import Address, Buffer, Gemm, Gemv, LoopProgram
-from graphjit.codegen.native import Code, compiled, host, made_for, this_one
+from graphjit.codegen.native import compiled, host, made_for, this_one
 from graphjit.codegen.render_llvm import module_text
 from running import Array
 

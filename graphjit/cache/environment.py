@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib.machinery import PathFinder
+from itertools import takewhile
+from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
@@ -17,6 +21,12 @@ import optree
 from graphjit.cache.container import VERSION
 
 THREADS = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
+CPU_INFORMATION = Path("/proc/cpuinfo")
+FEATURES = {"flags", "Features"}  # on x86 and on ARM
+NAMES = {
+    "vendor_id", "cpu family", "model", "model name", "stepping",
+    "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision",
+}  # fmt: skip
 PACKAGE = __name__.partition(".")[0]
 
 
@@ -24,7 +34,7 @@ PACKAGE = __name__.partition(".")[0]
 def environment() -> MappingProxyType[str, str]:
     """Part of the key of every entry: where any of these differs, there is no hit.
 
-    Numba is not imported for it; llvmlite is, since loading an entry needs it anyway.
+    Neither Numba nor llvmlite is imported for it: programs from the disk need neither.
     """
     return MappingProxyType(
         {
@@ -37,6 +47,7 @@ def environment() -> MappingProxyType[str, str]:
             "optree": optree.__version__,
             "platform": f"{sysconfig.get_platform()} {sys.byteorder} {sys.maxsize:x}",
             "threads": threads(os.environ),
+            **compiler(),
             **processor(),
         }
     )
@@ -52,18 +63,43 @@ def threads(variables: Mapping[str, str]) -> str:
     return "one" if given == "1" or count == 1 else "several"
 
 
+def compiler() -> dict[str, str]:
+    """The version of llvmlite, and with it of LLVM: its own file says it, unloaded."""
+    found = PathFinder.find_spec("llvmlite")
+    try:
+        text = Path(str(found and found.origin)).with_name("_version.py").read_text()
+        (version,) = re.findall(r"version_version = '(.+)'", text)
+    except (OSError, ValueError):  # it is installed in another way
+        import llvmlite  # loads LLVM, which takes 20 ms
+
+        version = str(llvmlite.__version__)
+    return {"llvmlite": version}
+
+
 def processor() -> dict[str, str]:
-    """Name and features of the processor as LLVM sees it, and the version of LLVM."""
-    import llvmlite  # loads LLVM: needed only where there is something to load or to keep
-    import llvmlite.binding as llvm
+    """What tells this processor from others: as Linux tells it, elsewhere as LLVM does."""
+    told = dict(described(CPU_INFORMATION))
+    if FEATURES.intersection(told):
+        return told
+    import llvmlite.binding as llvm  # loads LLVM, which takes 20 ms
 
     return {
-        "llvmlite": llvmlite.__version__,
-        "llvm": ".".join(map(str, llvm.llvm_version_info)),
         "triple": llvm.get_process_triple(),
         "cpu": llvm.get_host_cpu_name(),
         "features": llvm.get_host_cpu_features().flatten(),
     }
+
+
+def described(path: Path) -> Iterator[tuple[str, str]]:
+    """What the system says of the first processor, without what changes from day to day."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for line in takewhile(str.strip, lines):
+                name, _, value = line.partition(":")
+                if name.strip() in FEATURES | NAMES:
+                    yield name.strip(), value.strip()
+    except OSError:
+        return
 
 
 def sources(package: ModuleType) -> str:

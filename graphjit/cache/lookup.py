@@ -28,7 +28,9 @@ Written = tuple[dict[str, Any], dict[str, bytes]]  # a manifest and its blobs
 SHORT = 16  # hexadecimal digits of a part's digest that a trail keeps
 WORDS = {
     "sources": "the files of graphjit changed",
-    "features": "the processor has other features",
+    "flags": "the processor has other features",
+    "Features": "the processor has other features",  # as ARM calls them
+    "features": "the processor has other features",  # as LLVM does
     "platform": "the system changed",
     "threads": "the BLAS may use another number of threads",
 }

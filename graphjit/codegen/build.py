@@ -21,10 +21,11 @@ import numpy as np
 from graphjit.cache.objects import kept_code, key_of, object_code
 from graphjit.cache.store import opened
 from graphjit.codegen import objects
+from graphjit.codegen.code import Code
 from graphjit.codegen.duration import LONG, estimate
 from graphjit.codegen.loops import LoopProgram
 from graphjit.codegen.lower import lower
-from graphjit.codegen.native import BEST, Code
+from graphjit.codegen.native import BEST
 from graphjit.codegen.native import compiled as machine_code
 from graphjit.codegen.plan import argument_order
 from graphjit.codegen.program import Kept, Memory, Runnable, on_pack, with_table

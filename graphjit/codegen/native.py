@@ -1,9 +1,8 @@
-"""LLVM IR text to object code to addresses, through llvmlite alone: Numba is not needed."""
+"""LLVM IR text to machine code, through llvmlite alone: Numba is not needed."""
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
+from graphjit.codegen.link import linked
 from graphjit.errors import CompileError
 
 VECTOR_BYTES = (("avx512f", 64), ("avx", 32))  # and 16 where there is neither, as SSE2 and NEON
@@ -81,6 +81,11 @@ def machine_for(processor: Host, level: int) -> Any:
 
 
 def compiled(text: str, level: int = BEST, passes: str = "") -> bytes:
+    """A module of LLVM IR as what ``graphjit.codegen.code.Code`` takes; see ``object_file``."""
+    return linked(object_file(text, level, passes))
+
+
+def object_file(text: str, level: int = BEST, passes: str = "") -> bytes:
     """The object code of a module of LLVM IR.
 
     Args:
@@ -104,28 +109,6 @@ def compiled(text: str, level: int = BEST, passes: str = "") -> bytes:
             getattr(manager, f"add_{name.replace('-', '_')}_pass")()
         manager.run(module, builder)
     return target.emit_object(module)  # type: ignore[no-any-return]
-
-
-class Code:
-    """Machine code in memory, as long as this object lives."""
-
-    def __init__(self, content: bytes, symbols: Mapping[str, int]) -> None:
-        for name, address in symbols.items():
-            llvm.add_symbol(name, address)
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), loader())
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(content))
-        self._engine.finalize_object()
-
-    def address(self, name: str) -> int:
-        """Where a function begins."""
-        return self._engine.get_function_address(name)  # type: ignore[no-any-return]
-
-    def function(self, name: str, *kinds: Any) -> Callable[..., None]:
-        """A function of no result as a callable of Python, which releases the GIL."""
-        prototype = ctypes.CFUNCTYPE(None, *kinds)
-        call = prototype(self.address(name))
-        call.owner = self  # type: ignore[attr-defined]
-        return call
 
 
 def loader() -> Any:

@@ -15,10 +15,12 @@ from graphjit.cache.lookup import Missed
 from graphjit.cache.objects import kept_code
 from graphjit.codegen import objects
 from graphjit.codegen.blas import SYMBOL, find
-from graphjit.codegen.native import Code
+from graphjit.codegen.code import Code
 from graphjit.errors import CompileError, GraphJITError, IndexRangeError, PowerError
 from graphjit.ir.aval import DType
 from graphjit.ir.graph import Origin
+
+LINE = 64  # bytes of a cache line
 
 
 class Checked(Protocol):
@@ -36,7 +38,7 @@ class Memory(NamedTuple):
     Attributes:
         constants: The arrays of its constant buffers.
         outputs: Shape and dtype of each output.
-        work: Length and dtype of each piece of scratch memory, but for the status.
+        work: Length and dtype of each view of the one piece of scratch memory.
         checks: The line and the axis behind each status; where there are any, there is a status.
         long: Whether a run takes long enough to let other threads of Python run.
     """
@@ -66,8 +68,7 @@ class Runnable:
         self.memory, self.launch, self.code = memory, launch, code
         self.constants, self.outputs, self.work = memory.constants, memory.outputs, memory.work
         self.checks, self.long = memory.checks, memory.long
-        status = [(1, np.dtype(np.int64))] if memory.checks else []
-        self._scratch = [*memory.work, *status]
+        self._status = [(1, np.dtype(np.int64))] if memory.checks else []
         self._pool: list[tuple[Any, ...]] = []
 
     def __call__(self, *args: Any) -> list[Any]:
@@ -87,7 +88,7 @@ class Runnable:
         try:
             return self._pool.pop()
         except IndexError:  # the first call, or another thread has it
-            return tuple(np.zeros(n, d) for n, d in self._scratch)
+            return (*work_memory(self.work), *(np.zeros(n, d) for n, d in self._status))
 
     def give_back(self, scratch: tuple[Any, ...]) -> None:
         """Keep the work memory for the next run.
@@ -98,6 +99,14 @@ class Runnable:
         if self.checks and scratch[-1][0]:
             raise out_of_range(self, int(scratch[-1][0]))
         self._pool.append(scratch)
+
+
+def work_memory(work: Sequence[tuple[int, DType]]) -> list[np.ndarray[Any, Any]]:
+    """The work array of each dtype: all begin at the same place, at the start of a cache line."""
+    size = max((n * dtype.itemsize for n, dtype in work), default=0)
+    memory = np.zeros(size + LINE, np.uint8)
+    first = -memory.ctypes.data % LINE
+    return [memory[first : first + n * d.itemsize].view(d) for n, d in work]
 
 
 def out_of_range(program: Checked, code: int) -> GraphJITError:

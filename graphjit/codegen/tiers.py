@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from graphjit.codegen.native import Code
+from graphjit.codegen.code import Code
 
 QUICK = 0  # the level at which code is made five to ten times faster, and runs slower
 

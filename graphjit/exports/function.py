@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.codegen.native import Code, compiled
+from graphjit.codegen.code import Code
+from graphjit.codegen.native import compiled
 from graphjit.codegen.program import out_of_range
 from graphjit.errors import DTypeError
 from graphjit.exports.callbacks import callback

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from graphjit.codegen.loops import LoopProgram, Tape, walk
-from graphjit.codegen.native import compiled, host, made_for
+from graphjit.codegen.native import host, made_for, object_file
 from graphjit.codegen.render_llvm import Rendered
 from graphjit.errors import CompileError
 from graphjit.exports.declare import header
@@ -105,7 +105,7 @@ def object_files(form: Form, name: str, cpu: str, *, blas: bool) -> tuple[bytes,
     if routines:
         about += [f"It calls {', '.join(routines)}, of a BLAS of 32-bit integers: link with that."]
     top = header(chosen, name, about, tapes=has_tapes(chosen.program))
-    content = compiled(text, passes="always-inliner")
+    content = object_file(text, passes="always-inliner")
     return content, top.encode(), declaration_in(top, name)
 
 

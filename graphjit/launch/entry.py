@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from graphjit.cache.objects import object_code
-from graphjit.codegen.native import Code, compiled
+from graphjit.codegen.code import Code
+from graphjit.codegen.native import compiled
 from graphjit.launch import layout
 from graphjit.launch.context import (
     CALLS,

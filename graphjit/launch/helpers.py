@@ -9,7 +9,8 @@ from __future__ import annotations
 from functools import cache
 
 from graphjit.cache.objects import object_code
-from graphjit.codegen.native import BEST, Code, compiled
+from graphjit.codegen.code import Code
+from graphjit.codegen.native import BEST, compiled
 from graphjit.codegen.objects import WORD
 from graphjit.launch import layout
 from graphjit.launch.text import ATTRIBUTES, LIKELY, TAIL

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from graphjit.codegen import objects
-from graphjit.codegen.native import Code
+from graphjit.codegen.code import Code
 from graphjit.codegen.program import Runnable, out_of_range
 
 

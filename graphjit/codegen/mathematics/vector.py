@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.codegen.code import Code
 from graphjit.codegen.llvm_mathematics import called
 from graphjit.codegen.llvm_text import Body, Module, Operand, kind, lane
 from graphjit.codegen.mathematics.describe import scalar_function
-from graphjit.codegen.native import Code, compiled, host
+from graphjit.codegen.native import compiled, host
 from graphjit.ir.aval import DType
 
 LOOP = """
