@@ -132,3 +132,36 @@ def test_a_training_loop_waits_for_the_best_code(monkeypatch: pytest.MonkeyPatch
         result = train.gradient_descent(squares, np.zeros(3), (x,), 0.1, steps=5)
     assert result.steps == 5
     assert not started
+
+
+def test_better_code_waits_until_nobody_builds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiers, "PAUSE", 0.001)
+    turns, made = tiers.Turns(), threading.Event()
+
+    def make() -> Any:
+        made.set()
+
+    thread = threading.Thread(target=turns.take, args=(make,))
+    with turns.first():
+        thread.start()
+        assert not made.wait(0.2)
+    assert made.wait(30)
+    thread.join()
+
+
+def test_better_code_that_a_call_waits_for_is_made_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tiers, "PAUSE", 3600)
+    turns, made = tiers.Turns(), threading.Event()
+
+    def make() -> Any:
+        made.set()
+
+    with turns.first():
+        pass
+    thread = threading.Thread(target=turns.take, args=(make,))
+    thread.start()
+    assert not made.wait(0.05)
+    turns.wait(thread)
+    assert made.is_set()

@@ -32,7 +32,7 @@ from graphjit.codegen.program import Kept, Memory, Runnable, on_pack, with_table
 from graphjit.codegen.render_llvm import Rendered
 from graphjit.codegen.render_llvm import render as render_llvm
 from graphjit.codegen.render_numba import render
-from graphjit.codegen.tiers import QUICK, Improvement
+from graphjit.codegen.tiers import QUICK, Improvement, turns
 from graphjit.errors import CompileError, GraphJITError
 from graphjit.flags import current
 from graphjit.ir.graph import Graph
@@ -58,10 +58,11 @@ class Program(Runnable):
         self.name = name
         self.jit = current().jit
         self.kept: Kept | None = None
-        self.graph = self._timed("passes", lambda: run(graph, PROGRAM))
-        self.loops: LoopProgram = self._timed("lower", lambda: lower(self.graph, labels=labels))
-        launch, code, better = self._launcher()
-        super().__init__(memory_of(self.loops), launch, code)
+        with turns.first():
+            self.graph = self._timed("passes", lambda: run(graph, PROGRAM))
+            self.loops: LoopProgram = self._timed("lower", lambda: lower(self.graph, labels=labels))
+            launch, code, better = self._launcher()
+            super().__init__(memory_of(self.loops), launch, code)
         self.improvement = better and Improvement(better, self.improved, self.failed)
 
     def _launcher(self) -> tuple[Callable[[tuple[Any, ...]], None], Any, Make | None]:

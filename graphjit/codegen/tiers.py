@@ -3,11 +3,58 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from graphjit.codegen.code import Code
 
 QUICK = 0  # the level at which code is made five to ten times faster, and runs slower
+PAUSE = 0.05  # seconds in which no program was built, before better code is made
+
+
+class Turns:
+    """Who is served by LLVM, which serves one thread at a time: first what a call waits for."""
+
+    def __init__(self) -> None:
+        self._building, self._built = 0, 0.0
+        self._turn, self._counting = threading.Lock(), threading.Lock()
+        self._awaited = threading.Event()
+
+    @contextmanager
+    def first(self) -> Iterator[None]:
+        """A program is built in a ``with`` block, and maybe another one soon after."""
+        self._count(1)
+        try:
+            yield
+        finally:
+            self._count(-1)
+
+    def _count(self, more: int) -> None:
+        with self._counting:
+            self._building += more
+            self._built = time.monotonic()
+
+    def take(self, make: Callable[[], Code]) -> Code:
+        """Make better code when nobody else is at it, nor builds a program."""
+        with self._turn:
+            while (left := self._until_quiet()) > 0:
+                if self._awaited.wait(left):
+                    break
+            return make()
+
+    def _until_quiet(self) -> float:
+        """How many seconds at least."""
+        return PAUSE if self._building else self._built + PAUSE - time.monotonic()
+
+    def wait(self, thread: threading.Thread) -> None:
+        """Return when a thread ends; until then nobody waits for quiet."""
+        self._awaited.set()
+        thread.join()
+        self._awaited.clear()
+
+
+turns = Turns()
 
 
 class Improvement:
@@ -32,7 +79,7 @@ class Improvement:
 
     def _run(self) -> None:
         try:
-            self._done(self._make())
+            self._done(turns.take(self._make))
         except Exception as error:  # noqa: BLE001 - raised again where the program is called
             self._failed(error)
 
@@ -43,4 +90,4 @@ class Improvement:
 
     def wait(self) -> None:
         """Return when it is made."""
-        self._thread.join()
+        turns.wait(self._thread)
