@@ -15,6 +15,7 @@ import numpy as np
 
 import graphjit
 from graphjit.codegen.build import Program
+from graphjit.codegen.plan import arena as work_bytes
 from graphjit.ir.graph import Graph
 from graphjit.passes.pipeline import parse_pipeline, run
 from graphjit.passes.recompute import Plan, recompute
@@ -85,7 +86,7 @@ def graph(function: Callable[..., Any], args: tuple[Any, list[Any]]) -> Graph:
 
 def arena(program: Program) -> int:
     """Bytes of work memory: everything but inputs and outputs."""
-    return sum(size * dtype.itemsize for dtype, size in program.loops.work.items())
+    return work_bytes(program.loops)
 
 
 def leanest(given: Graph) -> tuple[Graph, int]:

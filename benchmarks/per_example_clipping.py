@@ -16,6 +16,7 @@ import numpy as np
 
 import graphjit
 from graphjit.codegen.build import build
+from graphjit.codegen.plan import arena
 from graphjit.flags import override
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "per_example_clipping.py"
@@ -55,7 +56,7 @@ def work_bytes(function: Any, args: tuple[Any, ...]) -> int:
     """The memory that the program needs beside its inputs and outputs, by its plan."""
     with override(jit=False):  # the plan is the same, and nothing is compiled
         program = build(function.graph(*args, stage="adjoint"), "memory")
-    return sum(size * dtype.itemsize for dtype, size in program.loops.work.items())
+    return arena(program.loops)
 
 
 def measure(batch: int) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ import numba
 import numpy as np
 
 from graphjit.codegen.llvm_scalars import LIBM
-from graphjit.codegen.mathematics.describe import PLACES, scalar_function
+from graphjit.codegen.mathematics.describe import APART, PLACES, scalar_function
 from graphjit.codegen.mathematics.vector import loop
 from graphjit.codegen.numba_mathematics import function
 
@@ -144,7 +144,7 @@ def main(names: list[str]) -> None:
     """Measure, print, and keep what was measured of all functions."""
     if importlib.util.find_spec("jax") is None:
         sys.stderr.write("jax is not installed: skipped\n")
-    chosen = names or list(PLACES)
+    chosen = names or [n for n in PLACES if n not in APART]
     results = [measure(n, np.dtype(d)) for n in chosen for d in (np.float64, np.float32)]
     head = ("function, ns an element", "dtype", *WHO, "llvm / best other")
     sys.stdout.write(harness.table(head, list(map(row, results))) + "\n")

@@ -16,6 +16,7 @@ from graphjit.transforms import grad, jit, value_and_grad
 if TYPE_CHECKING:
     from graphjit.certificate import certify
     from graphjit.checkpoints import checkpoint, remat
+    from graphjit.codegen.workers import threads
     from graphjit.control import cond, fori_loop, scan, while_loop
     from graphjit.custom import custom_jvp, custom_vjp
     from graphjit.exports import export, native
@@ -64,6 +65,7 @@ __all__ = [
     "special",
     "stop_gradient",
     "symbolic",
+    "threads",
     "train",
     "value_and_grad",
     "vjp",
@@ -91,6 +93,7 @@ _LAZY = {
     "remat": "graphjit.checkpoints",
     "scan": "graphjit.control",
     "stop_gradient": "graphjit.transforms",
+    "threads": "graphjit.codegen.workers",
     "vjp": "graphjit.transforms",
     "vmap": "graphjit.transforms",
     "while_loop": "graphjit.control",

@@ -13,7 +13,7 @@ from graphjit.ir.dispatch import builder_of
 from graphjit.ir.symbol import Symbol
 from graphjit.tracing.trace import active
 from graphjit.tracing.trees import flatten
-from graphjit.transforms.compiled import check_callable
+from graphjit.transforms.methods import check_callable
 
 
 class checkpoint:  # noqa: N801 - the name is known from JAX

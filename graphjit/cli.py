@@ -1,11 +1,13 @@
-"""The command line: ``graphjit cache info``, ``clear``, ``verify``."""
+"""The command line: ``graphjit cache info``, ``clear``, ``verify``; ``graphjit bench``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
 
 from graphjit.cache.folder import Unusable, location
 from graphjit.cache.store import MEGABYTE, File, Store, existing
@@ -82,6 +84,27 @@ def ago(file: File) -> str:
     return "within two minutes"
 
 
+def bench() -> int:
+    """Print what a few small programs take on this machine."""
+    from graphjit.calibrate.bench import bench  # what compiles, for those who measure
+
+    return printed(bench())
+
+
+def calibrate(*, dry: bool) -> int:
+    """Measure the numbers that code is made by, and keep them unless ``dry``."""
+    from graphjit.calibrate.run import calibrate  # as above
+
+    return printed(calibrate(dry=dry))
+
+
+def printed(lines: Iterable[str]) -> int:
+    """Print lines as they come."""
+    for line in lines:
+        print(line, flush=True)
+    return 0
+
+
 CACHE: dict[str, tuple[Command, str]] = {
     "info": (cache_info, "where the cache is, and what it holds"),
     "clear": (cache_clear, "remove all entries"),
@@ -99,7 +122,23 @@ def parser() -> argparse.ArgumentParser:
     actions = cache.add_subparsers(required=True, metavar="action")
     for name, (command, text) in CACHE.items():
         actions.add_parser(name, help=text, description=text).set_defaults(command=command)
+    add_bench(commands)
     return main_parser
+
+
+def add_bench(commands: Any) -> None:
+    """The command that measures, with its options."""
+    text = "what a few small programs take on this machine"
+    measure = commands.add_parser("bench", help=text, description=f"Print {text}.")
+    measure.set_defaults(command=bench)
+    for option, dry, meaning in (
+        ("--calibrate", False, "measure the numbers that code is made by, and keep them in a file"),
+        ("--dry-run", True, "the same, but only print them"),
+    ):
+        measure.add_argument(
+            option, dest="command", action="store_const", const=partial(calibrate, dry=dry),
+            help=meaning,
+        )  # fmt: skip
 
 
 def main(words: Sequence[str] | None = None) -> int:

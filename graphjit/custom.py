@@ -22,7 +22,7 @@ from graphjit.ir.symbol import Symbol
 from graphjit.tracing.origin import user_line
 from graphjit.tracing.trace import active
 from graphjit.tracing.trees import flatten
-from graphjit.transforms.compiled import check_callable
+from graphjit.transforms.methods import check_callable
 
 ORDERS = 3  # how deep rules that call their own function are traced
 Function = Callable[..., Any]

@@ -75,6 +75,10 @@ class PowerError(GraphJITError, ValueError):
     """An integer raised to a negative integer power, as NumPy refuses it."""
 
 
+class OutputError(GraphJITError, ValueError):
+    """An array given as ``out`` that cannot hold its part of the result."""
+
+
 class VerifyError(GraphJITError, AssertionError):
     """A graph that breaks the rules of the IR: a defect of a pass."""
 
@@ -101,6 +105,10 @@ class GradientError(GraphJITError, AssertionError):
 
 class RecompileWarning(UserWarning):
     """A function is compiled again and again for a value that changes from call to call."""
+
+
+class TuningWarning(UserWarning):
+    """The file of measured numbers is damaged; those of the table are used."""
 
 
 class CacheWarning(UserWarning):

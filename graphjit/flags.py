@@ -56,8 +56,16 @@ class Flags:
         "best code, which later calls use; `best` waits for that.",
         ("auto", "best"),
     )
+    threads: int = _flag(
+        0,
+        "How many threads may share a large loop or product; 0 is as many as the process may use "
+        "cores.",
+    )
     cache: bool = _flag(True, "Keep compiled programs on disk for later processes; 0 or off: not.")
     cache_dir: str = _flag("", "The folder of the cache, instead of the user's usual one.")
+    tuning: str = _flag(
+        "", "The file of `graphjit bench --calibrate`, instead of the user's usual one; off: none."
+    )
     cache_size: int = _flag(512, "The most megabytes that the cache takes on disk.")
 
 

@@ -14,6 +14,7 @@ from graphjit.ir.symbol import Symbol
 from graphjit.ir.table.contract import paired
 from graphjit.ir.table.reduce import spread
 from graphjit.passes.products import paired_shares, times
+from graphjit.passes.shifts import shifts
 
 
 def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
@@ -156,7 +157,7 @@ class Backward:
         self, builder: Builder, graph: Graph, inputs: list[int], sources: list[int]
     ) -> None:
         self.builder, self.graph, self.sources = builder, graph, sources
-        self.active = depends_on(graph, sources)
+        self.active = depends_on(graph, sources) - shifts(graph)
         self.place, self.residuals = copied(builder, graph, inputs, self.active)
         self.cotangents: dict[int, Symbol] = {}
         self.results: dict[int, dict[int, Symbol]] = {}

@@ -179,10 +179,10 @@ def _letters(x: Term, term: str) -> str:
 def wrap_checked(site: Site, index: Term) -> Term | None:
     """An index that is inside its axis by construction needs no check."""
     size = site.params["size"]
-    return index if _bound(index) <= size else None
+    return index if bound(index) <= size else None
 
 
-def _bound(index: Term) -> float:
+def bound(index: Term) -> float:
     """What an index is known to be below, while not being negative."""
     match index.op:
         case "iota":
@@ -199,7 +199,7 @@ def _bound(index: Term) -> float:
 def _bound_below(index: Term) -> float:
     """The bound of what a layout operation shows; one such step is looked through."""
     inner = index[0]
-    return _bound(inner) if inner.op in ("iota", "wrap_index", "argmax", "argmin") else math.inf
+    return bound(inner) if inner.op in ("iota", "wrap_index", "argmax", "argmin") else math.inf
 
 
 def gather_rows(site: Site, x: Term, *index: Term) -> Term | None:
@@ -229,7 +229,7 @@ def _one_a_row(shape: tuple[int, ...], index: tuple[Term, ...]) -> bool:
     """Whether the index is (0, 1, ..., n - 1), y with a y that is checked."""
     row, column = index
     counts = row.op == "iota" and row.shape == shape[:1]
-    return counts and len(shape) == 2 and _bound(column) <= shape[1]
+    return counts and len(shape) == 2 and bound(column) <= shape[1]
 
 
 def _columns(shape: tuple[int, ...], y: Term) -> Term:

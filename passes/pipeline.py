@@ -15,6 +15,9 @@ from typing import Any, Protocol
 from graphjit.errors import GraphJITError
 from graphjit.flags import current
 from graphjit.ir.graph import Graph
+from graphjit.passes.accumulate import accumulate
+from graphjit.passes.arrange import arrange
+from graphjit.passes.contractions import contractions
 from graphjit.passes.fold import fold
 from graphjit.passes.fuse import fuse
 from graphjit.passes.inline import inline
@@ -35,20 +38,48 @@ def nested(graph: Graph) -> Graph:
 
     Before: a ``scan`` whose step has ``%2 = %1 + 0``; after: its step has ``%1`` instead.
     """
+    return within(graph, PROGRAM)
+
+
+def bodies(graph: Graph) -> Graph:
+    """Simplify the graphs that control flow carries, before they are differentiated.
+
+    Safe as ``nested`` is, and with the same aim as simplifying the function itself: derivatives
+    are those of the simplified step.
+
+    Before: a ``scan`` whose step has ``1 / (1 + exp(-%1))``; after: its step has ``expit(%1)``.
+    """
+    return within(graph, PRIMAL)
+
+
+def scans(graph: Graph) -> Graph:
+    """Move work out of scans, and hand on from forward scans what backward ones would do again.
+
+    Safe, because each of the passes is.
+
+    Before: a ``scan`` whose step has ``x @ w`` on slices ``x``; after: they are of ``xs @ w``.
+    """
+    return run(graph, parse_pipeline(SCANS)) if graph.count("scan") else graph
+
+
+def within(graph: Graph, pipeline: Pipeline) -> Graph:
+    """The graph with a pipeline run on all that its nodes carry."""
     if not any(node.bodies for node in graph.nodes):
         return graph
-    nodes = tuple(replace(n, params=inner(n.params)) if n.bodies else n for n in graph.nodes)
+    nodes = tuple(
+        replace(n, params=inner(n.params, pipeline)) if n.bodies else n for n in graph.nodes
+    )
     return Graph(nodes, graph.inputs, graph.outputs)
 
 
-def inner(params: Mapping[str, Any]) -> dict[str, Any]:
+def inner(params: Mapping[str, Any], pipeline: Pipeline) -> dict[str, Any]:
     """Parameters with every graph among them optimised."""
     done: dict[str, Any] = {}
     for name, value in params.items():
         if isinstance(value, Graph):
-            done[name] = run(value, PROGRAM)
+            done[name] = run(value, pipeline)
         elif isinstance(value, tuple) and value and isinstance(value[0], Graph):
-            done[name] = tuple(run(g, PROGRAM) for g in value)
+            done[name] = tuple(run(g, pipeline) for g in value)
         else:
             done[name] = value
     return done
@@ -68,11 +99,15 @@ class Passes(dict[str, Callable[..., Graph]]):
 
 LATE = {
     "recompute": "recompute", "adjoint": "adjoint", "pullback": "adjoint", "tangent": "tangent",
-    "batch": "batch",
+    "batch": "batch", "hoist": "control_hoist", "keep": "control_keep", "total": "control_total",
+    "trim": "control_trim", "scalars": "control_scalars",
 }  # fmt: skip
 PASSES = Passes({
     rewriting.__name__: rewriting
-    for rewriting in (prune, merge, fold, simplify, order, stitch, inline, nested, fuse)
+    for rewriting in (
+        prune, merge, fold, simplify, contractions, accumulate, order, stitch, arrange, inline,
+        nested, bodies, scans, fuse,
+    )
 })  # fmt: skip
 NAMES = (*PASSES, *LATE)
 NUMBERS = frozenset({"size", "budget"})  # options that are one number, not several
@@ -209,7 +244,10 @@ def run(graph: Graph, pipeline: Iterable[Step], hook: Hook | None = None) -> Gra
 
 # What a function's graph goes through before it is differentiated, so that derivatives are those
 # of the simplified function, and what every graph goes through before it is lowered.
-PRIMAL = parse_pipeline("prune,fold,simplify,merge,prune")
+PRIMAL = parse_pipeline("prune,fold,simplify,merge,prune,bodies")
 PROGRAM = parse_pipeline(
-    "inline,prune,fold,simplify,merge,fold,simplify,merge,prune,order,stitch,nested,fuse"
+    "inline,prune,fold,simplify,merge,fold,simplify,merge,prune,scans,contractions,accumulate,order,stitch,"
+    "arrange,nested,fuse"
 )
+# What is done to scans: a text, since passes are loaded when a pipeline is read.
+SCANS = "trim,bodies,keep,trim,scalars,bodies,hoist,total,trim,simplify,merge,prune"

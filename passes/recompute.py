@@ -94,22 +94,6 @@ class Plan:
         """The memory of some values."""
         return sum(size(self.graph.nodes[i]) for i in idents)
 
-    def work(self, ident: int) -> float:
-        """What computing a node costs, in elements of an addition; infinite for loops."""
-        node = self.graph.nodes[ident]
-        operands = self.graph.avals(node.inputs)
-        largest = max((aval.size for aval in (node.aval, *operands)), default=1)
-        kind = TABLE[node.op].kind
-        if kind == "map":
-            return largest * (1.0 if node.op in ARITHMETIC else 16.0)
-        if node.op == "convolve":
-            return float(products_of(node.aval, operands, **node.params))
-        if kind == "contract":
-            return multiplications(node, operands[0].size, operands[1].size)
-        if kind in ("layout", "index", "reduce", "running"):
-            return 4.0 * largest
-        return 0.0 if node.op == "item" else math.inf
-
     # -- choosing -----------------------------------------------------------------------------
 
     def cheapest(self, budget: int | None) -> set[int]:
@@ -130,7 +114,7 @@ class Plan:
         for ident in self.upstream():
             node = self.graph.nodes[ident]
             capacities[(ident, "in"), (ident, "out")] = math.inf if node.results else size(node)
-            capacities[(-1, ""), (ident, "in")] = self.work(ident) * price
+            capacities[(-1, ""), (ident, "in")] = work(self.graph, ident) * price
             for operand in self.operands(ident) - self.free:
                 capacities[(operand, "out"), (ident, "in")] = math.inf
             if ident in self.wanted:
@@ -161,6 +145,23 @@ class Plan:
                 chosen.add(ident)
                 taken += own
         return chosen
+
+
+def work(graph: Graph, ident: int) -> float:
+    """What computing a node costs, in elements of an addition; infinite for loops."""
+    node = graph.nodes[ident]
+    operands = graph.avals(node.inputs)
+    largest = max((aval.size for aval in (node.aval, *operands)), default=1)
+    kind = TABLE[node.op].kind
+    if kind == "map":
+        return largest * (1.0 if node.op in ARITHMETIC else 16.0)
+    if node.op == "convolve":
+        return float(products_of(node.aval, operands, **node.params))
+    if kind == "contract":
+        return multiplications(node, operands[0].size, operands[1].size)
+    if kind in ("layout", "index", "reduce", "running"):
+        return 4.0 * largest
+    return 0.0 if node.op == "item" else math.inf
 
 
 def multiplications(node: Node, left: int, right: int) -> float:

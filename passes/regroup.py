@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from graphjit.ir.graph import Graph
+from graphjit.passes.costs import computing, elementwise, storing
 from graphjit.passes.group import LIMIT, Group, Placement
 
 # What a member of each role may read: see the roles in ``group``.
@@ -13,8 +16,7 @@ READS = {
     "spill": {"each", "outside"},
     "after": {"scalar", "outside"},
 }
-CHEAP = frozenset({"add", "subtract", "multiply", "negative", "where", "less", "greater", "square"})
-CONE = 4
+CONE = 12  # members that are computed again for one value, at most
 
 Unit = Group | int
 
@@ -55,20 +57,42 @@ def consistent(placement: Placement, group: Group) -> bool:
 
 
 def sink(graph: Graph, placement: Placement, units: list[Unit], unit_of: dict[int, int]) -> None:
-    """Compute cheap members in the groups that read them, rather than store them between.
+    """Compute members in the groups that read them, where that costs less than to store them.
 
     ``y (1 - y)`` of a sigmoid's derivative moves from the forward loop, where y is known, to the
     backward loop, where it is used: y is stored anyway, and one array less is written and read.
+    ``costs`` says what is cheaper.
     """
     kept = fixed_reads(graph, placement, unit_of, units)
     users = reading_groups(graph, placement, unit_of, units)
     for ident, readers in users.items():
         home = units[unit_of[ident]]
-        cone = cheap_cone(graph, placement, ident, home, kept)
-        if cone is None or not all(_takes(placement, reader, home, cone) for reader in readers):
+        found = cone(graph, placement, ident, home, kept)
+        if found is None or not pays(graph, placement, ident, found, readers):
             continue
-        for reader in readers:
-            reader.roles.update(dict.fromkeys(cone, "each"))
+        if all(_takes(placement, reader, home, found) for reader in readers):
+            for reader in readers:
+                reader.roles.update(dict.fromkeys(found, "each"))
+
+
+def pays(
+    graph: Graph, placement: Placement, ident: int, found: set[int], readers: list[Group]
+) -> bool:
+    """Whether all readers together compute a value sooner than they read what is stored of it."""
+    value, nodes = graph.nodes[ident].aval, [graph.nodes[i] for i in found]
+    leaves = operands(graph, placement, found) - found
+    again = 0.0
+    for reader in readers:
+        fresh = leaves - operands(graph, placement, reader.roles) - reader.roles.keys()
+        read = [graph.nodes[i] for i in fresh]
+        arrays = [n.aval for n in read if n.op not in ("constant", "iota")]
+        again += computing(nodes, value, arrays)
+    return again < storing(value, len(readers))
+
+
+def operands(graph: Graph, placement: Placement, idents: Iterable[int]) -> set[int]:
+    """What nodes read, through any layout."""
+    return {placement.views[i][0] for ident in idents for i in graph.nodes[ident].inputs}
 
 
 def _takes(placement: Placement, reader: Group, home: Unit, cone: set[int]) -> bool:
@@ -112,19 +136,20 @@ def reading_groups(
     }
 
 
-def cheap_cone(
+def cone(
     graph: Graph, placement: Placement, ident: int, home: Unit, kept: set[int]
 ) -> set[int] | None:
-    """The members to compute again for ``ident``: cheap ones, from what is stored anyway."""
+    """The members to compute again for ``ident``: maps, from what is stored anyway."""
     if not isinstance(home, Group) or ident in kept:
         return None
-    cone, pending = set[int](), [ident]
+    found, pending = set[int](), [ident]
     while pending:
         at = pending.pop()
-        node = graph.nodes[at]
-        if node.op not in CHEAP or home.roles[at] != "each" or len(cone) == CONE:
+        if at in found:
+            continue
+        if not elementwise(graph.nodes[at]) or home.roles[at] != "each" or len(found) == CONE:
             return None
-        cone.add(at)
-        bases = {placement.views[i][0] for i in node.inputs}
-        pending += [b for b in bases if b in home.roles and b not in kept and b not in cone]
-    return cone
+        found.add(at)
+        inside = operands(graph, placement, [at])
+        pending += [b for b in inside if b in home.roles and b not in kept and b not in found]
+    return found

@@ -9,6 +9,9 @@ from graphjit.passes.fold import FOLD
 from graphjit.passes.layouts import LAYOUT
 from graphjit.passes.rewrite import Rules, rewrite
 from graphjit.passes.saturate import SATURATE
+from graphjit.passes.selections import SELECTIONS
+from graphjit.passes.sums import SUMS
+from graphjit.passes.turned import TURNED
 
 
 def simplify(graph: Graph) -> Graph:
@@ -30,4 +33,4 @@ def joined(*tables: Rules) -> Rules:
     return {name: tuple(r for table in tables for r in table.get(name, ())) for name in names}
 
 
-RULES = joined(ALGEBRA, SATURATE, CHOICES, LAYOUT, FOLD)
+RULES = joined(ALGEBRA, SATURATE, CHOICES, LAYOUT, SELECTIONS, SUMS, TURNED, FOLD)

@@ -391,9 +391,9 @@ def test_the_same_function_is_compiled_once_and_only_where_that_pays(
 ) -> None:
     built: list[str] = []
 
-    def noted(graph: Graph, name: str, labels: Any) -> Any:
+    def noted(graph: Graph, name: str, *more: Any) -> Any:
         built.append(name)
-        return specialise.build_program(graph, name, labels)
+        return specialise.build_program(graph, name, *more)
 
     monkeypatch.setattr(kept, "build_program", noted)
 
@@ -578,3 +578,18 @@ def test_a_rule_of_its_own_inside_a_while_loop() -> None:
         np.testing.assert_allclose(found, plain, rtol=1e-11)
         with pytest.raises(MissingRule, match=r"f is a custom_vjp.*not known to be linear"):
             twice(clipped(lambda x, ct: (np.clip(np.cos(x) * ct, -1, 1),)))
+
+
+def test_a_step_indexes_an_array_from_outside() -> None:
+    rows = np.array([[3, 0], [1, 4], [2, 2]])
+
+    def picked(xs: Any, rows: Any) -> Any:
+        return scan(lambda total, r: (total + np.sum(xs[r] ** 2, axis=0), xs[r, 1]), W[0], rows)
+
+    with override(jit=False):
+        total, seen = graphjit.jit(picked)(XS, rows)
+        slope = graphjit.grad(lambda xs: np.sum(picked(xs, rows)[0] * H))(XS)
+    np.testing.assert_allclose(total, W[0] + sum(np.sum(XS[r] ** 2, axis=0) for r in rows))
+    np.testing.assert_array_equal(seen, XS[rows, 1])
+    counts = np.bincount(rows.ravel(), minlength=len(XS))[:, None]
+    np.testing.assert_allclose(slope, 2 * counts * XS * H)

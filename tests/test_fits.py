@@ -14,7 +14,14 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from graphjit.codegen.mathematics import constants, gamma, logarithm, power, trigonometric
+from graphjit.codegen.mathematics import (
+    constants,
+    gamma,
+    gamma_negative,
+    logarithm,
+    power,
+    trigonometric,
+)
 from graphjit.codegen.mathematics.describe import PLACES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,3 +108,17 @@ def test_constants_in_parts() -> None:
             assert Fraction(part * most) == Fraction(part) * most
         assert split(1 / mp.log(2), 11) == [logarithm.LOG2_FACTOR]
         assert split(1 / mp.log(10), 11) == [logarithm.LOG10_FACTOR]
+
+
+def test_the_zeros_and_the_leading_terms_of_gamma(tool: Any) -> None:
+    assert tool.known()
+    with mp.workprec(300):
+        terms = sys.modules["gamma_negative"].reciprocal(30)
+        assert abs(mp.polyval(terms[::-1], 0.125) - mp.rgamma(1.125)) < mp.mpf(2) ** -160
+        for exact, pair in zip(terms, gamma_negative.LEADING, strict=False):
+            assert list(pair) == split(exact, 53, 53)
+        for high, low, slope, half_curvature in gamma_negative.ZEROS:
+            zero = mp.mpf(high) + low
+            assert abs(mp.re(mp.loggamma(zero)) / mp.digamma(zero)) < mp.mpf(2) ** -105
+            found = (mp.digamma(zero), mp.polygamma(1, zero) / 2)
+            np.testing.assert_array_equal(list(map(float, found)), [slope, half_curvature])

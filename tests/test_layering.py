@@ -12,11 +12,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FOLDERS = {"graphjit": "graphjit", "ir": "graphjit.ir", "passes": "graphjit.passes"}
 LAYERS = (
-    {"errors", "flags"},
+    {"errors", "flags", "tuning"},
     {"ir"},
     {"passes"},
     {"tracing", "codegen", "cache", "launch"},
-    {"transforms", "train", "testing", "draw", "explain", "symbolic"},
+    {"transforms", "train", "testing", "draw", "explain", "symbolic", "calibrate"},
     {"cli"},
     {"__init__", "__main__"},
 )

@@ -15,6 +15,7 @@ from graphjit.flags import override
 from graphjit.ir import Builder, Graph, Node, Origin, aval_of, evaluate
 from graphjit.ir.verify import verify
 from graphjit.passes import pipeline
+from graphjit.passes.accumulate import accumulate
 from graphjit.passes.compare import agree, outcome, room
 from graphjit.passes.fold import fold
 from graphjit.passes.merge import merge
@@ -27,7 +28,7 @@ from zoo import ZOO, Animal, trace
 
 Pass = Callable[[Graph], Graph]
 EXACT: tuple[Pass, ...] = (order, prune, merge)
-ALL: tuple[Pass, ...] = (*EXACT, fold, simplify)
+ALL: tuple[Pass, ...] = (*EXACT, fold, simplify, accumulate)
 VECTOR = aval_of(np.zeros(4))
 
 passes = pytest.mark.parametrize("rewriting", ALL, ids=lambda p: p.__name__)

@@ -2,108 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator
-from itertools import combinations
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from graphjit.codegen.build import compiled, launcher, runtime
-from graphjit.codegen.loops import (
-    Buffer,
-    Fill,
-    For,
-    Gemm,
-    Gemv,
-    LoopProgram,
-    Store,
-)
+from graphjit.codegen.build import launcher, runtime
+from graphjit.codegen.loops import LoopProgram, Store
 from graphjit.codegen.lower import lower
-from graphjit.codegen.plan import ALIGNMENT, Arena, argument_order
+from graphjit.codegen.pack import Arena
+from graphjit.codegen.plan import arena, argument_order
+from graphjit.codegen.program import work_memory
 from graphjit.codegen.render_numba import render
+from graphjit.codegen.texts import compiled
 from graphjit.ir import Builder, Graph, Symbol, aval_of, evaluate
+from graphjit.ir.aval import dtype_name
 from graphjit.passes.adjoint import adjoint
 from graphjit.passes.pipeline import PROGRAM, run
+from plan_checks import buffers_in, check_plan, check_written_first, flat, written
 from random_graphs import random_graph
 from running import conforming
 from zoo import ZOO, Animal
 
 animals = pytest.mark.parametrize("animal", ZOO, ids=lambda animal: animal.name)
 BOTH = pytest.mark.parametrize("jit", [False, True], ids=["python", "numba"])
-
-
-# -- lifetimes, found anew -------------------------------------------------------------------------
-
-
-def flat(statements: list[Any]) -> Iterator[Any]:
-    for statement in statements:
-        yield statement
-        if isinstance(statement, For):
-            yield from flat(statement.body)
-
-
-def buffers_in(value: Any) -> Iterator[Buffer]:
-    """Every buffer that a statement mentions, whatever kind of statement it is."""
-    if isinstance(value, Buffer):
-        yield value
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from buffers_in(item)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, For):
-        for item in dataclasses.fields(value):
-            yield from buffers_in(getattr(value, item.name))
-
-
-def ranges(program: LoopProgram) -> dict[Buffer, tuple[int, int]]:
-    """For each work buffer the first and last kernel that mentions it."""
-    found: dict[Buffer, tuple[int, int]] = {}
-    for index, kernel in enumerate(program.kernels):
-        for statement in flat(kernel.statements):
-            for buffer in buffers_in(statement):
-                if buffer.role == "work":
-                    found[buffer] = (found.get(buffer, (index, index))[0], index)
-    return found
-
-
-def written(statement: Any) -> Buffer | None:
-    match statement:
-        case Store():
-            return statement.address.buffer
-        case Fill():
-            return statement.buffer
-        case Gemm():
-            return statement.c.buffer
-        case Gemv():
-            return statement.y.buffer
-    return None
-
-
-def check_plan(program: LoopProgram) -> None:
-    """No two work buffers that are alive at once overlap, and all lie in their work array."""
-    live = ranges(program)
-    assert {b.name for b in live} <= set(program.offsets)
-    for buffer in live:
-        offset = program.offsets[buffer.name]
-        assert offset * buffer.dtype.itemsize % ALIGNMENT == 0
-        assert 0 <= offset <= offset + buffer.size <= program.work[buffer.dtype]
-    for a, b in combinations(live, 2):
-        if a.dtype == b.dtype and live[a][0] <= live[b][1] and live[b][0] <= live[a][1]:
-            first, second = program.offsets[a.name], program.offsets[b.name]
-            assert first + a.size <= second or second + b.size <= first, (a, b)
-
-
-def check_written_first(program: LoopProgram) -> None:
-    """What is read of a work buffer or an output has been written: by this kernel or before."""
-    ready: set[str] = set()
-    for kernel in program.kernels:
-        statements = list(flat(kernel.statements))
-        ready |= {b.name for b in map(written, statements) if b is not None}
-        for statement in statements:
-            for buffer in buffers_in(statement):
-                if buffer.role in {"work", "output"}:
-                    assert buffer.name in ready, (kernel.title, buffer)
 
 
 def gradient(animal: Animal) -> Graph:
@@ -140,7 +63,7 @@ def test_a_deep_chain_needs_no_more_memory_than_a_short_one() -> None:
     short, deep = chain(5), chain(300)
     assert len(deep.kernels) == 600
     assert deep.work == short.work
-    assert sum(deep.work.values()) <= 3 * 256
+    assert arena(deep) <= 3 * 256 * 8
     check_plan(deep)
 
 
@@ -155,7 +78,7 @@ def test_a_wide_program_needs_what_is_alive_at_once() -> None:
         total = builder.emit("contract", total, other, spec="ij,jk->ik")
     program = lower(builder.graph([total]))
     check_plan(program)
-    assert sum(program.work.values()) <= 11 * 256
+    assert arena(program) <= 11 * 256 * 8
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -198,6 +121,8 @@ def executed(program: LoopProgram, args: list[Any], *, jit: bool = False) -> dic
     order = argument_order(program)
     constants = {b.name: np.ascontiguousarray(v) for b, v in program.constants}
     values = {b.name: v for b, v in zip(program.inputs, args, strict=True)} | constants
+    work = work_memory([(size, dtype) for dtype, size in program.work.items()])
+    values |= {f"work_{dtype_name(array.dtype)}": array for array in work}
     arrays = {
         b.name: values[b.name] if b.name in values else np.zeros(b.shape, b.dtype) for b in order
     }

@@ -17,12 +17,13 @@ from graphjit.codegen.code import Code
 from graphjit.codegen.llvm_kernel import KernelWriter
 from graphjit.codegen.llvm_library import own_call, product_of
 from graphjit.codegen.llvm_matrix import MatrixProduct, Steps
-from graphjit.codegen.llvm_matrix_choice import LIMITS, Way, choice, ways
+from graphjit.codegen.llvm_matrix_choice import SKINNY, Way, choice, further, ways
 from graphjit.codegen.llvm_matrix_rows import packs
 from graphjit.codegen.llvm_text import Module
 from graphjit.codegen.loops import Address, Buffer, Gemm, Gemv, LoopProgram
 from graphjit.codegen.native import compiled, host, made_for, this_one
 from graphjit.codegen.render_llvm import module_text
+from graphjit.tuning import TABLE
 from running import Array
 
 BEFORE, AFTER = 3, 5  # elements around each matrix, and
@@ -211,7 +212,7 @@ def test_a_product_that_one_way_does_not_suit_has_another(dtype: np.dtype[Any]) 
 def test_the_limits_are_those_of_the_width_and_the_dtype(
     width: int, dtype: np.dtype[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits = LIMITS[width, dtype.itemsize]
+    limits = TABLE[width].products[dtype.itemsize]
     monkeypatch.setattr(llvm_matrix_choice, "threads", lambda: 2)
 
     def product(m: int, n: int, k: int) -> MatrixProduct:
@@ -226,7 +227,11 @@ def test_the_limits_are_those_of_the_width_and_the_dtype(
     monkeypatch.setattr(llvm_matrix_choice, "threads", lambda: 1)
     assert choice(product(64, 64, limits.alone // 64**2 + 1)) is None
     assert (choice(product(96, 96, 96)) is None) == (width == 32)
-    assert choice(product(4, 2048, 2048)) is None  # larger than the second cache
+    assert choice(product(64, 2048, 2048)) is None  # larger than the second cache
+    most = further() // (1000 * dtype.itemsize)
+    assert (choice(product(most - 4, 4, 1000)) is not None) == (width == 64)
+    assert choice(product(most, 4, 1000)) is None
+    assert choice(product(most - SKINNY - 1, SKINNY + 1, 1000)) is None
 
 
 def test_the_threads_of_the_library_are_known() -> None:

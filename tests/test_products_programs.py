@@ -33,7 +33,7 @@ def test_small_products_call_no_library_and_large_ones_do() -> None:
     assert "call void @rows_f64_12x12x12" in text
     assert not symbols
     text, symbols = text_of(lambda a: a @ a, large)
-    assert symbols == {"graphjit_dgemm"}
+    assert "graphjit_dgemm" in symbols
     assert "@rows_" not in text
 
 

@@ -13,7 +13,8 @@ import pytest
 from numpy.lib.stride_tricks import as_strided
 
 from graphjit.codegen import blas, objects, runtime_numba, runtime_python
-from graphjit.codegen.build import compiled, launcher, runtime
+from graphjit.codegen.build import launcher, runtime
+from graphjit.codegen.texts import compiled
 from graphjit.ir.aval import DTYPES
 
 BOTH = pytest.mark.parametrize("jit", [False, True], ids=["python", "numba"])
@@ -167,7 +168,7 @@ def test_where_python_lays_objects_out_otherwise_pointers_are_passed(
 SCRIPT = """
 import os, sys
 from pathlib import Path
-from graphjit.codegen.build import folder
+from graphjit.codegen.texts import folder
 path = folder()
 child = os.fork()
 if not child:

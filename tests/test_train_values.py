@@ -14,7 +14,10 @@ import pytest
 
 import graphjit
 from graphjit import train
+from graphjit.codegen.epoch import Epoch
 from graphjit.flags import override
+from graphjit.train.fit import loop_for
+from graphjit.train.setup import Setup
 from running import WAYS, Way, way
 from training_by_hand import (
     NAMESPACE,
@@ -151,6 +154,50 @@ def test_data_of_any_layout_train_the_same(jit: Way) -> None:
         )
     np.testing.assert_array_equal(foreign.params[0], plain.params[0])
     assert foreign.params[0].dtype == np.float64
+
+
+@pytest.mark.parametrize("rows", [33, 34, 39])
+def test_the_last_batch_of_many_is_trained_as_the_others(compiled: None, rows: int) -> None:
+    rng = np.random.default_rng(5)
+    x, w = rng.normal(size=(rows, 3)), np.array([0.4, -0.2, 0.1])
+    data = x, np.tanh(x @ w) + 0.1 * rng.normal(size=rows)
+
+    def loss(w: Any, x: Any, y: Any) -> Any:
+        return np.mean((np.tanh(x @ w) - y) ** 2)
+
+    slopes = graphjit.value_and_grad(loss)
+    expected, losses = by_hand(slopes, w, data, batches(rows, 4, 2), sgd_update(0.3, 0.9))
+    optimizer = train.sgd(0.3, momentum=0.9)
+    result = train.minimize(loss, w, data, optimizer, batch_size=4, epochs=2)
+    assert_trees_close(result.params, expected)
+    np.testing.assert_allclose(result.losses, losses, rtol=1e-10)
+
+
+def test_a_budget_of_bytes_trains_the_same_in_less_memory(compiled: None) -> None:
+    rng = np.random.default_rng(6)
+    x, w = rng.normal(size=(64, 16)), rng.normal(size=(16, 16)) * 0.3
+
+    def loss(w: Any, x: Any) -> Any:
+        for _ in range(12):
+            x = np.tanh(x @ w)
+        return np.mean(x * x)
+
+    def work(loop: Any) -> int:
+        pieces = [p for p in loop.memory.order if p.name.startswith("work_")]
+        return sum(int(np.prod(p.shape)) for p in pieces)
+
+    optimizer = train.sgd(0.1)
+    state = optimizer.init(w)
+    sizes = []
+    for budget in (None, 20_000):
+        setup = Setup(loss, optimizer, w, state, (x,), Epoch(64, 64), budget)
+        sizes.append(work(loop_for(setup)[0]))
+    assert sizes[1] < 0.6 * sizes[0]
+    plain = train.minimize(loss, w, x, optimizer, epochs=4)
+    spare = train.minimize(loss, w, x, optimizer, epochs=4, budget=20_000)
+    np.testing.assert_allclose(spare.params, plain.params, rtol=1e-12)
+    with pytest.raises(graphjit.errors.TraceError, match="number of bytes"):
+        train.minimize(loss, w, x, optimizer, budget=-1)
 
 
 def test_float32_stays_float32_to_rounding() -> None:

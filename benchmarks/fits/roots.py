@@ -1,7 +1,5 @@
-"""The inverse cube root between √½ and √2."""
+"""The inverse cube root, of what a first one leaves."""
 
 from remez import fits, mp
 
-TABLES = {
-    "INVERSE": fits(lambda f: 1 / mp.cbrt(1 + f), mp.sqrt(0.5) - 1, mp.sqrt(2) - 1, f8=12, f4=6)
-}
+TABLES = {"INVERSE": fits(lambda e: 1 / mp.cbrt(1 - e), -0.1025, 0.1025, f8=7, f4=4)}

@@ -1,4 +1,4 @@
-"""Sine and cosine for |r| <= pi/4."""
+"""Sine, cosine and tangent for |r| <= pi/4."""
 
 from remez import mp, of_square
 
@@ -6,4 +6,5 @@ HIGH = mp.pi / 4 * mp.mpf("1.0001")
 TABLES = {
     "SINE": of_square(lambda r: (mp.sin(r) / r - 1) / r**2, HIGH, 1, f8=6, f4=3),
     "COSINE": of_square(lambda r: (mp.cos(r) - 1 + r**2 / 2) / r**4, HIGH, 2, f8=6, f4=3),
+    "TANGENT": of_square(lambda r: (mp.tan(r) / r - 1) / r**2, HIGH, 1, f8=14, f4=6),
 }

@@ -8,16 +8,34 @@ import autograd
 import autograd.numpy as anp
 import numpy as np
 from peers.formulas import written_for
-from peers.interface import Unsupported, mapped, numpy_leaves
+from peers.interface import Unsupported, looped, mapped, numpy_leaves
 from peers.problems import Problem
 
 
-class Gradient:
-    """``value_and_grad``; there is nothing to compile."""
+def hvp(function: Any, primals: Any, tangents: Any) -> Any:
+    return autograd.hessian_vector_product(function)(*primals, *tangents)
 
-    def __init__(self, function: Any, argnums: tuple[int, ...], args: tuple[Any, ...]) -> None:
-        single = argnums[0] if len(argnums) == 1 else argnums
-        self.function, self.inputs = autograd.value_and_grad(function, argnum=single), args
+
+OTHERS = {
+    "value_and_grad": autograd.value_and_grad, "hvp": hvp, "hessian": autograd.hessian,
+    "jacobian": autograd.jacobian,
+}  # fmt: skip
+
+
+def others(name: str) -> dict[str, Any]:
+    """With what only some workloads use, and takes long to import."""
+    if name != "black_scholes":
+        return OTHERS
+    from autograd.scipy.special import erf
+
+    return {**OTHERS, "erf": erf}
+
+
+class Gradient:
+    """There is nothing to compile."""
+
+    def __init__(self, function: Any, args: tuple[Any, ...]) -> None:
+        self.function, self.inputs = function, args
 
     def compile(self) -> dict[str, float]:
         """There is no way but to run it."""
@@ -43,11 +61,21 @@ class Autograd:
         autograd.value_and_grad(lambda x: anp.sum(x * x))(np.ones(3))
 
     def build(self, problem: Problem, args: tuple[Any, ...]) -> Gradient:
-        """A scan does not exist."""
-        if problem.function.endswith("scan"):
+        """A scan does not exist: where there is a Python loop to do the same, that."""
+        name = problem.otherwise or problem.function
+        if name.endswith("scan"):
             raise Unsupported("autograd has no scan")
-        function = written_for(anp)[problem.function]
-        return Gradient(function, problem.argnums, args)
+        if name in MISSING:
+            raise Unsupported(MISSING[name])
+        function = written_for(anp, looped, problem.module, **others(name))[name]
+        if problem.kind == "gradient":
+            single = problem.argnums[0] if len(problem.argnums) == 1 else problem.argnums
+            function = autograd.value_and_grad(function, argnum=single)
+        return Gradient(function, args)
 
 
+MISSING = {
+    "convolutional": "no convolution of a batch of images",
+    "descent_loop": "no loop of its own: as many calls of a step",
+}
 PEERS = {"": Autograd}

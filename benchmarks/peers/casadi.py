@@ -13,7 +13,9 @@ from peers.problems import Problem
 
 VIRTUAL: dict[str, Any] = {}
 GCC = {"jit": True, "compiler": "shell", "jit_options": {"flags": ["-O3", "-march=native"]}}
-SUPPORTED = ("quiz", "squared_error", "lstm_loop", "formula_loop")
+QUICK = {**GCC, "jit_options": {"flags": ["-O1", "-march=native"]}}
+SUPPORTED = ("quiz", "squared_error", "lstm_loop", "formula_loop", "rosenbrock", "descent_step")
+LARGEST = 10_000  # elements: each is a node of its own
 
 
 def mean(x: Any) -> Any:
@@ -45,7 +47,16 @@ def lstm_loop(params: Any, state: Any, sequence: Any) -> Any:
     return -total / (CHARACTERS - 1)
 
 
-OWN = {"squared_error": squared_error, "lstm_loop": lstm_loop}
+def rosenbrock(x: Any) -> Any:
+    return NAMES.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
+OWN = {
+    "rosenbrock": rosenbrock,
+    "descent_step": squared_error,
+    "squared_error": squared_error,
+    "lstm_loop": lstm_loop,
+}
 
 
 def symbol(value: Any) -> Any:
@@ -69,11 +80,15 @@ class Gradient:
         symbols = mapped(symbol, self.args)
         wanted = [leaf for i in self.argnums for leaf in leaves(symbols[i])]
         loss = self.loss(*symbols)
-        slopes = [ca.gradient(loss, leaf) for leaf in wanted]
+        slopes = self.told([ca.gradient(loss, leaf) for leaf in wanted], wanted)
         watch.lap("trace")
         self.compiled = ca.Function("workload", leaves(symbols), [loss, *slopes], self.options)
         watch.lap("compile")
         return watch.seconds
+
+    def told(self, slopes: list[Any], wanted: list[Any]) -> list[Any]:  # noqa: ARG002 - of a step
+        """What is returned beside the loss."""
+        return slopes
 
     def run(self) -> Any:
         """Call the function with NumPy arrays."""
@@ -101,6 +116,16 @@ class Gradient:
         self.buffer = buffer
         return run
 
+    call = on_buffers
+
+
+class Step(Gradient):
+    """A step of gradient descent."""
+
+    def told(self, slopes: list[Any], wanted: list[Any]) -> list[Any]:
+        """The parameters after it."""
+        return [leaf - 0.1 * slope for leaf, slope in zip(wanted, slopes, strict=True)]
+
 
 class Machine:
     """CasADi's virtual machine."""
@@ -114,11 +139,17 @@ class Machine:
 
     def build(self, problem: Problem, args: tuple[Any, ...]) -> Gradient:
         """What works on scalars."""
-        name = problem.function
+        name = problem.otherwise or problem.function
         if name not in SUPPORTED:
             raise Unsupported(f"{name} is not written for CasADi")
+        arrays = [np.asarray(leaf) for leaf in leaves(args)]
+        if max(array.size for array in arrays) > LARGEST:
+            raise Unsupported("a node for each element would be too many")
+        if any(array.dtype == np.float32 for array in arrays):
+            raise Unsupported("CasADi computes in double precision")
         function = OWN.get(name) or FUNCTIONS[name]
-        return Gradient(function, problem.argnums, args, self.options)
+        kind = Step if problem.kind == "whole" else Gradient
+        return kind(function, problem.argnums, args, self.options)
 
 
 class Native(Machine):
@@ -126,6 +157,15 @@ class Native(Machine):
 
     name = "CasADi, C"
     options = GCC
+
+    def build(self, problem: Problem, args: tuple[Any, ...]) -> Gradient:
+        """Where gcc finishes in time."""
+        if problem.otherwise:
+            raise Unsupported("gcc takes minutes for the unrolled loop")
+        built = super().build(problem, args)
+        if problem.kind == "whole":  # a step of a net takes minutes with -O2 or -O3
+            built.options = QUICK
+        return built
 
 
 PEERS = {"": Machine, "c": Native}

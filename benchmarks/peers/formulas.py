@@ -6,6 +6,7 @@ functions with its namespace in NumPy's place, so all peers run one text.
 
 from __future__ import annotations
 
+from importlib import import_module
 from types import FunctionType
 from typing import Any
 
@@ -97,11 +98,22 @@ def formula_loop(x, z):
     return np.sum(x)
 
 
-def written_for(numpy: Any, scan: Any = None) -> dict[str, Any]:
-    """The functions above by name, with another namespace for ``np``."""
+def written_for(
+    numpy: Any, scan: Any = None, module: str = "formulas", **others: Any
+) -> dict[str, Any]:
+    """The functions of this module by name, with another namespace for ``np``.
+
+    Args:
+        numpy: It.
+        scan: The peer's, with JAX's signature.
+        module: Where more functions are: a module of peers.
+        others: What else a peer has instead of a name of that module.
+    """
     names = dict(globals())
+    if module != "formulas":
+        names.update(vars(import_module(f"peers.{module}")))
     for name, value in list(names.items()):
         if isinstance(value, FunctionType):
             names[name] = FunctionType(value.__code__, names, name, value.__defaults__)
-    names.update(np=numpy, scan=scan)
+    names.update(np=numpy, scan=scan, **others)
     return names

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -63,6 +63,21 @@ def mapped(function: Callable[[Any], Any], tree: Any) -> Any:
     if isinstance(tree, tuple | list):
         return tuple(mapped(function, item) for item in tree)
     return function(tree)
+
+
+def rebuilt(tree: Any, values: Iterable[Any]) -> Any:
+    """Nested tuples like a tree, with these leaves."""
+    values = iter(values)
+    return mapped(lambda _: next(values), tree)
+
+
+def looped(step: Any, init: Any, xs: Any, length: int | None = None) -> Any:
+    """A scan by Python, of arrays with a step each: the carry, and a list of what steps gave."""
+    outs = []
+    for i in range(len(xs) if length is None else length):
+        init, out = step(init, None if xs is None else xs[i])
+        outs.append(out)
+    return init, outs
 
 
 def numpy_leaves(result: Any) -> list[np.ndarray]:

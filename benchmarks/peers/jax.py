@@ -17,8 +17,8 @@ jax.config.update("jax_enable_x64", True)
 class Gradient:
     """Compiled by the first call, or ahead of it, in JAX's own three phases."""
 
-    def __init__(self, function: Any, argnums: tuple[int, ...], args: tuple[Any, ...]) -> None:
-        self.function = jax.jit(jax.value_and_grad(function, argnums))
+    def __init__(self, function: Any, args: tuple[Any, ...]) -> None:
+        self.function = jax.jit(function)
         self.inputs = args
 
     def compile(self) -> dict[str, float]:
@@ -45,6 +45,28 @@ class Gradient:
         return [np.asarray(leaf) for leaf in leaves(result)]
 
 
+def conv2d(x: Any, w: Any) -> Any:
+    return jax.lax.conv_general_dilated(
+        x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def max_pool2d(x: Any, size: int) -> Any:
+    window = (1, size, size, 1)
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, "VALID")
+
+
+def hvp(function: Any, primals: Any, tangents: Any) -> Any:
+    """Forward over reverse, as JAX's documentation has it."""
+    return jax.jvp(jax.grad(function), primals, tangents)[1]
+
+
+OTHERS = {
+    "value_and_grad": jax.value_and_grad, "hvp": hvp, "hessian": jax.hessian,
+    "jacobian": jax.jacrev, "conv2d": conv2d, "max_pool2d": max_pool2d, "erf": jax.lax.erf,
+}  # fmt: skip
+
+
 class Jax:
     """Jit of the workloads written with ``jax.numpy`` and ``jax.lax.scan``."""
 
@@ -57,8 +79,11 @@ class Jax:
 
     def build(self, problem: Problem, args: tuple[Any, ...]) -> Gradient:
         """Every workload is supported, though not all in time."""
-        functions = written_for(jnp, jax.lax.scan)
-        return Gradient(functions[problem.function], problem.argnums, args)
+        functions = written_for(jnp, jax.lax.scan, problem.module, **OTHERS)
+        function = functions[problem.function]
+        if problem.kind == "gradient":
+            function = jax.value_and_grad(function, problem.argnums)
+        return Gradient(function, args)
 
 
 PEERS = {"": Jax}

@@ -21,6 +21,10 @@ class Problem(NamedTuple):
         arguments: Makes them: nested tuples of NumPy arrays and floats.
         argnums: Which are differentiated.
         tolerance: Relative, on the agreement of value and gradients.
+        kind: ``gradient`` is the function's value and gradients; ``whole`` the function as it is,
+            which differentiates inside; ``loop`` the same, many steps of training.
+        module: Where its function is.
+        otherwise: The function for a peer without a scan.
     """
 
     name: str
@@ -28,6 +32,9 @@ class Problem(NamedTuple):
     arguments: Callable[[], tuple[Any, ...]]
     argnums: tuple[int, ...] = (0,)
     tolerance: float = 1e-8
+    kind: str = "gradient"
+    module: str = "formulas"
+    otherwise: str = ""
 
 
 def quiz() -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ import os
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import NamedTuple
 
 THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -40,6 +41,9 @@ class Competitor(NamedTuple):
 
     def missing(self) -> str:
         """Why it cannot take part, or an empty string."""
+        if self.package in OWN:
+            absent = [program for program in OWN[self.package] if which(program) is None]
+            return f"{absent[0]} is not installed" if absent else ""
         if find_spec(self.package) is None:
             return f"{self.package} is not installed"
         renderer = dict(self.variables).get("GRAPHJIT_RENDERER", "numba")
@@ -47,10 +51,18 @@ class Competitor(NamedTuple):
             return f"there is no renderer {renderer}"
         return ""
 
+    def on_all_cores(self) -> Competitor:
+        """The same, with as many threads as there are cores."""
+        every = dict.fromkeys(THREADS, str(os.cpu_count()))
+        if self.package == "graphjit":
+            every["GRAPHJIT_THREADS"] = "0"
+        variables = tuple({**dict(self.variables), **every}.items())
+        return self._replace(pinned=False, variables=variables)
+
     def version(self) -> str:
         """The package's."""
         try:
-            return version(self.package)
+            return version({"sklearn": "scikit-learn"}.get(self.package, self.package))
         except PackageNotFoundError:
             return "unknown"
 
@@ -67,6 +79,9 @@ class Competitor(NamedTuple):
         return {**given, **threads, **temporary, **WHOLE, **where, **own, **dict(self.variables)}
 
 
+# What is no package but written here, and the programs it needs.
+OWN: dict[str, tuple[str, ...]] = {"c": ("gcc",), "blas": ()}
+BEST = (("GRAPHJIT_RENDERER", "llvm"), ("GRAPHJIT_TIER", "best"))
 COMPETITORS = {
     c.name: c
     for c in (
@@ -82,3 +97,24 @@ COMPETITORS = {
         Competitor("CasADi, C", "casadi", "c"),
     )
 }
+STEADY = {
+    c.name: c
+    for c in (
+        Competitor("GraphJIT", "graphjit", variables=(*BEST, ("GRAPHJIT_THREADS", "1"))),
+        Competitor("GraphJIT, scan", "graphjit", "scan", variables=BEST),
+        Competitor("C, hand", "c"),
+        Competitor("Numba, hand", "numba"),
+        Competitor("BLAS calls", "blas"),
+        Competitor("JAX", "jax"),
+        Competitor("JAX, second core", "jax", pinned=False),
+        Competitor("PyTorch", "torch"),
+        Competitor("torch.compile", "torch", "compile"),
+        Competitor("PyTensor", "pytensor", "numba"),
+        Competitor("CasADi", "casadi"),
+        Competitor("CasADi, C", "casadi", "c"),
+        Competitor("autograd", "autograd"),
+        Competitor("scikit-learn", "sklearn"),
+        Competitor("tangent", "tangent"),
+    )
+}
+THREADED = ("GraphJIT", "JAX", "PyTorch", "torch.compile")

@@ -19,6 +19,7 @@ import numpy as np
 import optree
 
 from graphjit.cache.container import VERSION
+from graphjit.tuning import digest as tuning
 
 THREADS = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
 CPU_INFORMATION = Path("/proc/cpuinfo")
@@ -47,6 +48,7 @@ def environment() -> MappingProxyType[str, str]:
             "optree": optree.__version__,
             "platform": f"{sysconfig.get_platform()} {sys.byteorder} {sys.maxsize:x}",
             "threads": threads(os.environ),
+            "tuning": tuning(),
             **compiler(),
             **processor(),
         }

@@ -152,7 +152,7 @@ def lookup(
     if store is None:
         return ""
     try:
-        return Lookup(store, function, classes, name, *parts(), sorted(flags.skip))
+        return Lookup(store, function, classes, name, *parts(), sorted(flags.skip), flags.threads)
     except Refused as refusal:
         return f"not kept: {refusal}"
 

@@ -18,7 +18,7 @@ SPELLINGS = (
     ("cblas_", "", 32),
 )
 COUNTS = tuple(
-    f"{prefix}openblas_get_num_threads{suffix}"
+    tuple(f"{prefix}openblas_{verb}_num_threads{suffix}" for verb in ("get", "set"))
     for prefix in ("scipy_", "")
     for suffix in ("64_", "")
 )
@@ -34,11 +34,20 @@ class Blas:
 
     def threads(self) -> int:
         """How many threads it may use now: 1 where the environment says so."""
-        for name in COUNTS:
+        for name, _ in COUNTS:
             count = getattr(self.library, name, None)
             if count is not None:
                 return int(count())
         return 1
+
+    def counting(self) -> tuple[int, int] | None:
+        """Where the functions are that say, and set, how many threads it may use."""
+        for names in COUNTS:
+            found = [getattr(self.library, name, None) for name in names]
+            if all(found):
+                get, set_ = (ctypes.cast(f, ctypes.c_void_p).value or 0 for f in found if f)
+                return get, set_
+        return None
 
 
 @cache

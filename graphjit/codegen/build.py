@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
-import itertools
-import linecache
-import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +16,7 @@ from graphjit.cache.store import opened
 from graphjit.codegen import objects
 from graphjit.codegen.code import Code
 from graphjit.codegen.duration import LONG, estimate
+from graphjit.codegen.llvm_loops import resolved
 from graphjit.codegen.loops import LoopProgram
 from graphjit.codegen.lower import lower
 from graphjit.codegen.native import BEST
@@ -33,14 +27,13 @@ from graphjit.codegen.render_llvm import Rendered
 from graphjit.codegen.render_llvm import render as render_llvm
 from graphjit.codegen.render_numba import render
 from graphjit.codegen.tiers import QUICK, Improvement, turns
-from graphjit.errors import CompileError, GraphJITError
 from graphjit.flags import current
 from graphjit.ir.graph import Graph
 from graphjit.passes.pipeline import PROGRAM, run
 
 Make = Callable[[], Code]
+Pairs = Sequence[tuple[int, int]]
 PASSES = "always-inliner"
-COUNTER = itertools.count()
 
 
 class Program(Runnable):
@@ -50,17 +43,24 @@ class Program(Runnable):
         graph: The optimised and fused graph.
         loops: The loop program.
         timings: Seconds spent in each phase.
+        shared: How many loops and products threads may share.
         kept: Where its object code is on disk, and what that calls; None where it is not.
     """
 
-    def __init__(self, graph: Graph, name: str, labels: Sequence[str] = ()) -> None:
+    def __init__(
+        self, graph: Graph, name: str, labels: Sequence[str] = (), donated: Pairs = ()
+    ) -> None:
         self.timings: dict[str, float] = {}
         self.name = name
         self.jit = current().jit
         self.kept: Kept | None = None
+        self.shared = 0
         with turns.first():
             self.graph = self._timed("passes", lambda: run(graph, PROGRAM))
-            self.loops: LoopProgram = self._timed("lower", lambda: lower(self.graph, labels=labels))
+            self.loops: LoopProgram = self._timed(
+                "lower",
+                lambda: lower(self.graph, labels=labels, donated=dict(donated), copied=False),
+            )
             launch, code, better = self._launcher()
             super().__init__(memory_of(self.loops), launch, code)
         self.improvement = better and Improvement(better, self.improved, self.failed)
@@ -69,9 +69,12 @@ class Program(Runnable):
         """What runs the program, what holds its code, and how to make better code."""
         if self.jit and current().renderer == "llvm":
             rendered = self._timed("render", lambda: render_llvm(self.loops, self.name))
+            self.shared = rendered.shared
             code, better = self._timed("compile", lambda: self._code(rendered))
             return on_pack(code), code, better
         self._timed("render", lambda: self.source)
+        from graphjit.codegen.texts import compiled  # which only programs of Python text need
+
         entry = self._timed("compile", lambda: compiled(self.source, self.name))
         return launcher(entry, jit=self.jit), entry if self.jit else None, None
 
@@ -121,24 +124,37 @@ def memory_of(loops: LoopProgram) -> Memory:
     """What a program takes beside its inputs."""
     constants = tuple(np.ascontiguousarray(value) for _, value in loops.constants)
     outputs = [(b.shape, b.dtype) for b in loops.outputs]
-    first = len(loops.inputs) + len(constants) + len(outputs)
-    scratch = [(b.size, b.dtype) for b in argument_order(loops)[first:]]
-    work = scratch[: len(scratch) - bool(loops.checks)]
-    return Memory(constants, outputs, work, tuple(loops.checks), estimate(loops) > LONG)
+    work = [(b.size, b.dtype) for b in argument_order(loops) if b.role == "work"]
+    long = estimate(loops) > LONG
+    return Memory(constants, outputs, work, tuple(loops.checks), long, overwritten(loops))
 
 
-def build(graph: Graph, name: str, labels: Sequence[str] = ()) -> Program:
-    """Compile a graph; ``labels`` are what the user calls its inputs.
+def overwritten(loops: LoopProgram) -> dict[int, int]:
+    """The outputs that are written over inputs, both by position."""
+    places = {b.name: place for place, b in enumerate(loops.inputs)}
+    roots = [resolved(b.name, loops.aliases) for b in loops.outputs]
+    return {i: places[root] for i, root in enumerate(roots) if root in places}
+
+
+def build(graph: Graph, name: str, labels: Sequence[str] = (), donated: Pairs = ()) -> Program:
+    """Compile a graph.
+
+    Args:
+        graph: As it was traced or derived.
+        name: What it is called in its text.
+        labels: What the user calls its inputs.
+        donated: Outputs that may be written over inputs, both by position.
 
     Raises:
         CompileError: the program could not be built; never an error of Numba or LLVM.
     """
-    return Program(graph, name, labels)
+    return Program(graph, name, labels, donated)
 
 
-def text_of(graph: Graph, name: str, labels: Sequence[str] = ()) -> str:
+def text_of(graph: Graph, name: str, labels: Sequence[str] = (), donated: Pairs = ()) -> str:
     """The readable text of the program that ``build`` would make."""
-    return render(lower(run(graph, PROGRAM), labels=labels), name, runtime(jit=True))
+    loops = lower(run(graph, PROGRAM), labels=labels, donated=dict(donated), copied=False)
+    return render(loops, name, runtime(jit=True))
 
 
 def runtime(*, jit: bool) -> str:
@@ -176,40 +192,3 @@ def kept(rendered: Rendered) -> Kept | None:
     if opened() is None:
         return None
     return Kept(key_of("text", rendered.text, BEST, PASSES), tuple(rendered.symbols))
-
-
-def compiled(source: str, name: str) -> Callable[[Any], None]:
-    """Execute the text as a module of its own, from a real file, so that a debugger shows it."""
-    if current().debug >= 3:
-        sys.stderr.write(source)
-    path = folder() / f"program_{next(COUNTER)}.py"
-    path.write_text(source)
-    linecache.checkcache(str(path))
-    namespace: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
-    try:
-        exec(compile(source, str(path), "exec"), namespace)  # noqa: S102 - our own text
-    except GraphJITError:
-        raise
-    except Exception as error:
-        raise CompileError(
-            f"the program of {name} could not be compiled", hint=f"Its source is {path}."
-        ) from error
-    return namespace["run"]  # type: ignore[no-any-return]
-
-
-_FOLDERS: dict[int, Path] = {}
-
-
-def folder() -> Path:
-    """This process's folder of generated sources, removed when it ends."""
-    pid = os.getpid()
-    if pid not in _FOLDERS:
-        _FOLDERS[pid] = path = Path(tempfile.mkdtemp(prefix="graphjit-"))
-        atexit.register(_remove, pid, path)
-    return _FOLDERS[pid]
-
-
-def _remove(pid: int, path: Path) -> None:
-    """Remove a folder, unless this is a fork of the process that made it."""
-    if os.getpid() == pid:
-        shutil.rmtree(path, ignore_errors=True)

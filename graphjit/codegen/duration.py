@@ -19,6 +19,12 @@ from graphjit.codegen.loops import (
 from graphjit.codegen.mathematics import described
 
 LONG = 10_000.0  # nanoseconds; giving the lock away and taking it back costs about 50
+# A loop that takes less is not shared: to wake a thread takes 20 microseconds. What is counted here
+# takes no vectors into account: it is four to eight times what a loop takes.
+SHARED = 200_000.0
+CALLED = (
+    20_000.0  # a product that takes less is never one for which a BLAS wakes threads of its own
+)
 DEAR = frozenset({"fmod", "rare"})  # besides the functions that are described
 
 
@@ -30,6 +36,11 @@ def estimate(program: LoopProgram) -> float:
 def duration(statements: Sequence[Statement]) -> float:
     """About how many nanoseconds statements take."""
     return math.fsum(map(cost, statements))
+
+
+def worth_sharing(statements: Sequence[Statement]) -> bool:
+    """Whether there may be a loop that is long enough for threads to share."""
+    return duration(statements) >= SHARED
 
 
 def cost(s: Statement) -> float:

@@ -30,20 +30,21 @@ class InnerLoop:
         aliases, width = writer.program.aliases, host().vector_bytes
         self.shape = shape_of(body, loop, writer.slots, aliases, width)
 
-    def write(self) -> None:
-        """The loop; sums of many turns block by block."""
+    def write(self, begin: Operand | None = None) -> None:
+        """The loop, its index counted from ``begin``; sums of many turns block by block."""
         w, block = self.writer, self.shape.block
+        first = begin or constant(0, I64)
         if not block:
-            return self.part(constant(0, I64), self.loop.extent)
+            return self.part(first, self.loop.extent)
         blocks, rest = divmod(self.loop.extent, block)
 
         def turn(start: Operand, _: list[Operand]) -> list[Operand]:
-            self.part(start, block)
+            self.part(w.plus(first, start), block)
             return []
 
         w.repeat(blocks * block, [], turn, block)
         if rest:
-            self.part(constant(blocks * block, I64), rest)
+            self.part(w.plus(first, constant(blocks * block, I64)), rest)
         return None
 
     def part(self, start: Operand, extent: int) -> None:

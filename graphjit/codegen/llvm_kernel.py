@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from graphjit.codegen.duration import CALLED, cost, worth_sharing
 from graphjit.codegen.llvm_inner import InnerLoop
 from graphjit.codegen.llvm_instructions import binary, compare, select
 from graphjit.codegen.llvm_library import gemm, gemv
@@ -52,6 +53,8 @@ class KernelWriter(Memory):
         self.lost: dict[str, str] = {}
         self.inline = False
         self.turns = 1  # of the loops that are open, altogether
+        self.pooled = self.may_share = bool(module.kernels)
+        self.whole: list[Statement] = []
 
     def statements(self, statements: list[Statement]) -> None:
         """All of them, once what is assigned twice is found."""
@@ -63,6 +66,8 @@ class KernelWriter(Memory):
         for value in long_sums(statements, self.slots):
             self.lost[value.name] = self.fresh()
             self.head.append(f"  {self.lost[value.name]} = alloca {lane(value.dtype)}")
+        self.whole = statements
+        self.may_share = self.may_share and worth_sharing(statements)
         self.block_of(statements)
 
     def block_of(self, statements: Sequence[Statement]) -> None:
@@ -78,8 +83,21 @@ class KernelWriter(Memory):
             case Store():
                 self.store(s)
             case Fill():
-                address = Address(s.buffer, 0, (("i", 1),))
-                self.loop(For("i", s.buffer.size, [Store(address, s.value)]))
+                address = Address(s.buffer, 0, (("filled", 1),))  # no name of a loop around
+                self.loop(For("filled", s.buffer.size, [Store(address, s.value)]))
+            case Gemm() | Gemv() | Product():
+                self.product(s)
+            case _:
+                self.compound(s)
+
+    def product(self, s: Gemm | Gemv | Product) -> None:
+        """A product of matrices or over nests of loops."""
+        if self.pooled and cost(s) >= CALLED:
+            from graphjit.codegen.llvm_threads import shared_product  # for those who need it
+
+            if shared_product(self, s):
+                return
+        match s:
             case Gemm():
                 gemm(self, s)
             case Gemv():
@@ -88,8 +106,6 @@ class KernelWriter(Memory):
                 from graphjit.codegen.llvm_product import product  # for those who need it
 
                 product(self, s)
-            case _:
-                self.compound(s)
 
     def compound(self, s: For | While | If | Tape) -> None:
         """A statement that has others inside, or lines of its own."""
@@ -196,6 +212,11 @@ class KernelWriter(Memory):
         """A counted loop."""
         if s.extent <= 0:
             return
+        if self.may_share:
+            from graphjit.codegen.llvm_threads import shared_loop  # for those who need it
+
+            if shared_loop(self, s):
+                return
         body = innermost(s)
         if body is not None:
             InnerLoop(self, s, body).write()

@@ -21,12 +21,12 @@ from graphjit.codegen.loops import (
 )
 from graphjit.codegen.mathematics import described
 from graphjit.ir.aval import DType
+from graphjit.tuning import tuning
 
 Inner = Let | Load | Index | Check | Store
 Terms = tuple[tuple[str, int], ...]
 FOLDS = frozenset({"add", "multiply", "maximum", "minimum", "logical_or", "logical_and"})
 LIGHT = 12  # operations: a body of no more waits for its own sums, unless it has several of each
-UNROLLED = 4
 SHORT = 64  # turns of an inner loop: the sum of fewer is added without further care
 BLOCK = 4096  # turns that are added up before their sum is added to the whole
 
@@ -74,9 +74,10 @@ def shape_of(
     if lanes == 1 or not separate(body, loop.index, aliases):
         return Shape()
     turns = loop.extent // lanes
-    light = folds and weight(body) <= LIGHT and turns >= 2 * UNROLLED
+    unrolled = tuning(vector_bytes).unrolled
+    light = folds and weight(body) <= LIGHT and turns >= 2 * unrolled
     summed = any(op == "add" for op in folds.values()) and loop.extent >= 2 * BLOCK
-    return Shape(lanes, folds, UNROLLED if light else 1, BLOCK if summed else 0)
+    return Shape(lanes, folds, unrolled if light else 1, BLOCK if summed else 0)
 
 
 def long_sums(

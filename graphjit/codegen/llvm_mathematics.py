@@ -8,7 +8,7 @@ from graphjit.codegen.llvm_instructions import scalarised, select
 from graphjit.codegen.llvm_scalars import operation
 from graphjit.codegen.llvm_text import BOOL, Body, Module, Operand, constant, kind, suffix
 from graphjit.codegen.loops import Constant, Let, Scalar
-from graphjit.codegen.mathematics import ScalarFunction, described, scalar_function
+from graphjit.codegen.mathematics import APART, ScalarFunction, described, scalar_function
 from graphjit.codegen.native import host
 from graphjit.ir.aval import DType
 
@@ -63,7 +63,7 @@ def found(known: dict[str, Operand], x: Scalar) -> Operand:
 
 
 def rare(body: Body, function: str, condition: Operand, usual: Operand, *x: Operand) -> Operand:
-    """``usual``; where the condition holds in a lane, what the C library gives for that lane."""
+    """``usual``; where the condition holds in a lane, what another function gives for it."""
     lanes, dtype = usual.lanes, usual.dtype
     any_lane = condition
     if lanes > 1:
@@ -83,11 +83,26 @@ def rare(body: Body, function: str, condition: Operand, usual: Operand, *x: Oper
 
 
 def slow(module: Module, name: str, function: str, dtype: DType, lanes: int, count: int) -> str:
-    """A function out of the way that asks the C library, a lane at a time."""
+    """A function out of the way: a described one, or the C library's, a lane at a time."""
     body = Body(module)
     condition, usual = Operand("%c", BOOL, lanes), Operand("%u", dtype, lanes)
     x = [Operand(f"%x{i}", dtype, lanes) for i in range(count)]
-    result = select(body, condition, scalarised(body, function, x, dtype), usual)
+    value = called(body, function, x) if function in APART else lane_by_lane(body, function, x)
+    result = select(body, condition, value, usual)
     parameters = ", ".join(map(str, (condition, usual, *x)))
     head = f"define internal {usual.kind} @{name}({parameters}) noinline cold {{"
     return "\n".join([head, "entry:", *body.text_lines(), f"  ret {result}", "}"])
+
+
+def lane_by_lane(body: Body, function: str, x: Sequence[Operand]) -> Operand:
+    """A function of the C library on each lane in turn: one call in a loop is short."""
+    dtype, lanes = x[0].dtype, x[0].lanes
+    if lanes == 1:
+        return scalarised(body, function, list(x), dtype)
+
+    def turn(i: Operand, state: list[Operand]) -> list[Operand]:
+        parts = [body.value(f"extractelement {o}, {i}", dtype) for o in x]
+        result = scalarised(body, function, parts, dtype)
+        return [body.value(f"insertelement {state[0]}, {result}, {i}", dtype, lanes)]
+
+    return body.repeat(lanes, [Operand("poison", dtype, lanes)], turn)[0]

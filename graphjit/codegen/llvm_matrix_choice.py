@@ -10,41 +10,23 @@ from graphjit.codegen.blas import find
 from graphjit.codegen.llvm_matrix import MatrixProduct, Steps, full_lanes, weight
 from graphjit.codegen.llvm_text import Module
 from graphjit.codegen.native import host
+from graphjit.tuning import Limits, caches, tuning
 
 NARROW = 8  # rows and columns of a tile of the BLAS, whatever is asked for
 WRITTEN = 4  # multiplications that cost what writing their sum does
 
 
-class Limits(NamedTuple):
-    """How fast the BLAS is, and how large the products are that it is left to.
-
-    Attributes:
-        call: Half cycles that a call costs.
-        plain: Its time for a product, where 1 is that of the multiplications alone.
-        across: The same where rows of A meet columns of B without gaps, as in A times B transposed.
-        matrix: Multiplications of matrices from which on it may use several threads.
-        alone: Multiplications up to which we are as good, where it uses one.
-        vector: Elements of a matrix that is larger than the second cache, or nearly.
-    """
-
-    call: int
-    plain: float
-    across: float
-    matrix: int
-    alone: int
-    vector: int
+SKINNY = 32  # rows or columns of a result for which the large operand is read but once or twice
 
 
-# By the bytes of a vector and of a number; measured by benchmarks/small_products.py.
-LIMITS = {
-    (64, 4): Limits(300, 1.6, 1.7, 10**6, 1 << 25, 1 << 16),
-    (64, 8): Limits(300, 1.15, 1.5, 10**6, 1 << 25, 1 << 16),
-    (32, 4): Limits(500, 1.5, 1.7, 1 << 18, 1 << 18, 1 << 16),
-    (32, 8): Limits(500, 1.5, 1.7, 1 << 18, 1 << 18, 1 << 16),
-    (16, 4): Limits(400, 1.5, 1.6, 1 << 18, 1 << 20, 1 << 16),
-    (16, 8): Limits(400, 1.5, 1.6, 1 << 18, 1 << 20, 1 << 16),
-}
-NEARBY = 1 << 21  # bytes of both operands up to which they stay in the second cache, or nearly
+def nearby() -> int:
+    """The bytes of both operands up to which they stay in the second cache, or nearly."""
+    return 2 * caches().second
+
+
+def further() -> int:
+    """The bytes up to which we are as good where the result is skinny."""
+    return 8 * caches().second
 
 
 class Way(NamedTuple):
@@ -94,7 +76,8 @@ def ways(p: MatrixProduct) -> list[Way]:
 
 def choice(p: MatrixProduct) -> Way | None:
     """The best of the ways; None where BLAS does better, or must do it."""
-    limits, size = LIMITS.get((host().vector_bytes, p.dtype.itemsize)), p.m * p.n * p.k
+    limits = tuning(host().vector_bytes).products.get(p.dtype.itemsize)
+    size = p.m * p.n * p.k
     if limits is None or not 0 < size <= most(p, limits):
         return None
     way = min(ways(p), key=lambda way: way.cost, default=None)
@@ -105,7 +88,8 @@ def most(p: MatrixProduct, limits: Limits) -> int:
     """The multiplications that we would do ourselves."""
     if p.m == 1:
         return limits.vector
-    near = p.dtype.itemsize * p.k * (p.m + p.n) <= NEARBY
+    far = further() if min(p.m, p.n) <= SKINNY else nearby()
+    near = p.dtype.itemsize * p.k * (p.m + p.n) <= far
     return limits.alone if near and threads() == 1 else limits.matrix
 
 
@@ -117,7 +101,11 @@ def threads() -> int:
 
 def library_cost(p: MatrixProduct, limits: Limits) -> float:
     """About how many half cycles the BLAS takes for a product of matrices."""
+    return limits.call + alone(p) * (limits.across if dots.possible(p) else limits.plain)
+
+
+def alone(p: MatrixProduct) -> float:
+    """The half cycles of its multiplications alone, by tiles of the BLAS."""
     lanes = full_lanes(p.dtype)
     rows, columns = max(p.m, NARROW), max(p.n, NARROW)
-    alone = weight(lanes, p.dtype) * rows * columns * (p.k + WRITTEN) / lanes
-    return limits.call + alone * (limits.across if dots.possible(p) else limits.plain)
+    return weight(lanes, p.dtype) * rows * columns * (p.k + WRITTEN) / lanes

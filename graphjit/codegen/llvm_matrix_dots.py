@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from graphjit.codegen.llvm_matrix import (
     BUSY,
     MatrixBody,
@@ -9,15 +11,21 @@ from graphjit.codegen.llvm_matrix import (
     Tile,
     full_lanes,
     powers,
+    registers,
     weight,
 )
 from graphjit.codegen.llvm_text import BOOL, Module, Operand, literal
 
-ROWS = 8  # sums at once
+COLUMNS = 8  # of a tile, at most
+LOADED, FOLDED = 2, 2  # what it takes to load a vector or to halve one, where a product takes 1
 
 
 class DotsBody(MatrixBody):
-    """One product of rows of A with columns of B, both without gaps."""
+    """One product of rows of A with columns of B, both without gaps.
+
+    A tile is of so many rows and, since each sum is a vector, as many columns as vectors: what is
+    loaded of a row is used with all columns, and the other way round.
+    """
 
     title = "dots"
 
@@ -30,28 +38,31 @@ class DotsBody(MatrixBody):
 
             def columns(j: Operand) -> None:
                 sums = self.summed(a, self.at("%b", (j, p.b.column)))
-                self.written(self.folded(sums), self.at(c, (j, p.c.column)))
+                for r in range(self.tile.rows):
+                    whole = self.folded(sums[r * self.tile.vectors :][: self.tile.vectors])
+                    self.written(whole, self.at(c, (j, p.c.column), (r, p.c.row)))
 
-            self.tiles(p.n, self.tile.rows, columns)
+            self.tiles(p.n, self.tile.vectors, columns)
 
-        self.tiles(p.m, 1, row)
+        self.tiles(p.m, self.tile.rows, row)
 
     def summed(self, a: str, b: str) -> list[Operand]:
-        """The sums of so many columns of B with one row of A, in parts."""
+        """The sums of so many columns of B with each of so many rows of A, in parts."""
         t = self.tile
+        count = t.rows * t.vectors
 
-        def turn(start: Operand, state: list[Operand], count: int) -> list[Operand]:
+        def turn(start: Operand, state: list[Operand], turns: int) -> list[Operand]:
             here_a, here_b = self.at(a, (start, 1)), self.at(b, (start, 1))
             ends: list[Operand] = []
-            for u in range(count):
-                old = state[u * t.rows : (u + 1) * t.rows]
+            for u in range(turns):
                 moved = (u, t.lanes)
+                old = state[u * count : (u + 1) * count]
                 ends += self.step(self.at(here_a, moved), self.at(here_b, moved), old, 0)
-            return ends + state[count * t.rows :]
+            return ends + state[turns * count :]
 
-        state = [self.zero(t.lanes)] * (t.rows * t.turns)
+        state = [self.zero(t.lanes)] * (count * t.turns)
         state = self.deep(self.p.k, state, t.turns, t.lanes, turn)
-        sums = [self.total(state[r :: t.rows]) for r in range(t.rows)]
+        sums = [self.total(state[r::count]) for r in range(count)]
         rest = self.p.k % t.lanes
         if not rest:
             return sums
@@ -60,14 +71,15 @@ class DotsBody(MatrixBody):
 
     def step(self, a: str, b: str, state: list[Operand], done: int) -> list[Operand]:
         """One vector of each, but for the first lanes, that are done."""
-        lanes = self.tile.lanes
-        left = self.but(self.read(a, lanes), done)
-        return [
-            self.added(
-                old, left, self.but(self.read(self.at(b, (r, self.p.b.column)), lanes), done)
-            )
-            for r, old in enumerate(state)
-        ]
+        t, p = self.tile, self.p
+
+        def vectors(start: str, count: int, step: int) -> list[Operand]:
+            places = [self.at(start, (r, step)) for r in range(count)]
+            return [self.but(self.read(place, t.lanes), done) for place in places]
+
+        right = vectors(b, t.vectors, p.b.column)
+        pairs = [(x, y) for x in vectors(a, t.rows, p.a.row) for y in right]
+        return [self.added(old, x, y) for old, (x, y) in zip(state, pairs, strict=True)]
 
     def but(self, x: Operand, done: int) -> Operand:
         """Zeros for the first lanes: neither factor may be a NaN or an infinity there."""
@@ -123,18 +135,34 @@ class DotsBody(MatrixBody):
 
 
 def tile_of(p: MatrixProduct) -> Tile:
-    """As many sums as there are columns, and enough of them to keep the multipliers busy."""
-    rows = powers(min(ROWS, p.n))[-1]
+    """The tile that takes least time, with enough sums to keep the multipliers busy."""
+    return min(map(partial(tile, p), powers(min(COLUMNS, p.n))), key=partial(time, p))
+
+
+def tile(p: MatrixProduct, columns: int) -> Tile:
+    """The tile of so many columns, of as many rows as there are registers for its sums."""
+    most = max(1, (registers() - 1 - columns) // columns)
+    rows = -(-p.m // -(-p.m // most))
     lanes = powers(min(full_lanes(p.dtype), p.k))[-1]
-    return Tile(rows, 1, lanes, max(1, min(BUSY // rows, p.k // lanes)))
+    return Tile(rows, columns, lanes, max(1, min(BUSY // (rows * columns), p.k // lanes)))
+
+
+def time(p: MatrixProduct, tile: Tile) -> int:
+    """The half cycles of a product by tiles, measured.
+
+    A turn multiplies while it loads, which takes twice as long for a vector; at the end each row
+    adds lanes: of two vectors at a time, then of the one that is left.
+    """
+    turn = max(LOADED * (tile.rows + tile.vectors), tile.rows * tile.vectors)
+    halves = tile.vectors - 1 + (tile.lanes // tile.vectors).bit_length()
+    inside = -(-p.k // tile.lanes) * turn + FOLDED * tile.rows * halves
+    tiles = -(-p.m // tile.rows) * -(-p.n // tile.vectors)
+    return tiles * inside * weight(tile.lanes, p.dtype)
 
 
 def cost(p: MatrixProduct) -> int:
-    """About how many half cycles the product takes: it loads, then adds lanes."""
-    tile = tile_of(p)
-    step = (tile.rows + 1) * weight(tile.lanes, p.dtype)
-    fold = 2 * tile.rows * p.dtype.itemsize
-    return p.m * -(-p.n // tile.rows) * (-(-p.k // tile.lanes) * step + fold)
+    """About how many half cycles the product takes."""
+    return time(p, tile_of(p))
 
 
 def possible(p: MatrixProduct) -> bool:

@@ -25,10 +25,10 @@ from graphjit.codegen.llvm_matrix import (
 from graphjit.codegen.llvm_text import Module, Operand
 from graphjit.codegen.native import Host, host
 from graphjit.ir.aval import DType
+from graphjit.tuning import caches
 
 FLAT = 4  # terms of a sum below which writing the result takes the longest
 STALL = 60  # half cycles until what was written by parts can be read as a whole
-NEAR = 16384  # bytes of a B that stays in the first cache whole
 PANEL = 65536  # bytes of the stack for columns of B
 APART = 2048  # bytes between rows from which on they are, if there are
 DEEP = 16  # of them, better put next to each other before they are read again and again
@@ -48,7 +48,7 @@ class RowsBody(MatrixBody):
             self.panel = self.room(p.k * self.columns)
         if self.scattered:
             self.result = self.room(self.tile.rows * self.columns)
-        if self.packed or p.k * p.n * p.dtype.itemsize > NEAR:
+        if self.packed or p.k * p.n * p.dtype.itemsize > caches().first // 2:
             self.by_columns()
         else:
             self.by_rows()

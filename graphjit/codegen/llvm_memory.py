@@ -43,6 +43,7 @@ class Memory(Body):
             are active; 0 is all.
         head: Lines that come before all others.
         parameters: The function's: for each buffer, or counter of an outer loop, its name here.
+        private: The pointers to buffers that are this function's own.
     """
 
     def __init__(self, module: Module, program: LoopProgram) -> None:
@@ -54,6 +55,7 @@ class Memory(Body):
         self.head: list[str] = []
         self.parameters: dict[Parameter, Operand | str] = {}
         self.tapes: dict[str, str] = {}
+        self.private: dict[str, str] = {}
         self._same: dict[str, str] = {}
 
     def read(self, x: Scalar) -> Operand:
@@ -72,6 +74,8 @@ class Memory(Body):
         if b.role == "tape":
             return self.let(f"load ptr, ptr {self.tapes[b.name]}"), offset
         name = resolved(b.name, self.program.aliases)
+        if name in self.private:
+            return self.private[name], offset
         place = self.program.offsets.get(name)
         home = name if place is None else f"work_{dtype_name(b.dtype)}"
         whole, size = (place or 0) + offset, b.dtype.itemsize

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphjit.codegen.llvm_loops import power_of_two
+from graphjit.codegen.llvm_matrix import weight
 from graphjit.codegen.llvm_text import I64, Operand, constant, kind
 from graphjit.codegen.loops import Product
 from graphjit.codegen.native import host
@@ -39,7 +40,7 @@ class Tiling:
     @classmethod
     def of(cls, s: Product, vector_bytes: int) -> Tiling:
         """The largest tile that the registers hold beside what is loaded."""
-        lanes = min(vector_bytes // s.c.buffer.dtype.itemsize, power_of_two(s.columns))
+        lanes = width_for(s, vector_bytes)
         wide = vector_bytes >= WIDE
         needed = -(-s.columns // lanes)
         most = 4 if wide else 2
@@ -54,6 +55,19 @@ class Tiling:
         extent = s.rows[level - 1][0]
         part = room // inside
         return cls(lanes, vectors, level, -(-extent // -(-extent // part)))
+
+
+def width_for(s: Product, vector_bytes: int) -> int:
+    """The lanes for which the columns take the least time: 10 of 8 bytes are 4 + 4 + 2, not 8 + 2.
+
+    Of several the most.
+    """
+    dtype = s.c.buffer.dtype
+    most = min(vector_bytes // dtype.itemsize, power_of_two(s.columns))
+    return min(
+        (most >> halved for halved in range(most.bit_length())),
+        key=lambda lanes: -(-s.columns // lanes) * weight(lanes, dtype),
+    )
 
 
 def product(w: Writer, s: Product) -> None:

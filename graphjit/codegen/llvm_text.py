@@ -6,7 +6,8 @@ import itertools
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +17,7 @@ BOOL = np.dtype(bool)
 I64 = np.dtype(np.int64)
 
 
-@dataclass(frozen=True, slots=True)
-class Operand:
+class Operand(NamedTuple):
     """A value in LLVM IR: its text, the dtype of a lane, how many lanes; 1 is a plain scalar."""
 
     text: str
@@ -33,6 +33,7 @@ class Operand:
         return f"{self.kind} {self.text}"
 
 
+@cache
 def lane(dtype: DType) -> str:
     """The type of one value; truth values are bits, and bytes in memory."""
     if dtype == BOOL:
@@ -42,6 +43,7 @@ def lane(dtype: DType) -> str:
     return f"i{8 * dtype.itemsize}"
 
 
+@cache
 def kind(dtype: DType, lanes: int) -> str:
     """The type of so many values."""
     return lane(dtype) if lanes == 1 else f"<{lanes} x {lane(dtype)}>"
@@ -52,6 +54,7 @@ def memory(dtype: DType, lanes: int = 1) -> str:
     return kind(np.dtype(np.uint8) if dtype == BOOL else dtype, lanes)
 
 
+@cache
 def suffix(dtype: DType, lanes: int) -> str:
     """How the name of an overloaded intrinsic ends, as ``v8f64``."""
     letter = "f" if dtype.kind == "f" else "i"
@@ -80,7 +83,10 @@ class Module:
     """What is shared by the functions of a module: declarations, and helpers written once.
 
     ``fused`` says whether described functions may use ``fma``; None is what the processor has,
-    ``blas`` whether products may call a BLAS where functions of our own exist.
+    ``blas`` whether products may call a BLAS where functions of our own exist. ``pool`` gives the
+    address of what shares loops among threads (None: nothing does), ``threads`` how many may (0: as
+    many as usual), ``kernels`` has the statements of all kernels, ``tasks`` the functions that are
+    shared, and ``shared`` says how many loops call them.
     """
 
     declarations: dict[str, str] = field(default_factory=dict)
@@ -88,12 +94,23 @@ class Module:
     symbols: dict[str, int] = field(default_factory=dict)
     fused: bool | None = None
     blas: bool = True
+    pool: Callable[[], int] | None = None
+    threads: int = 0
+    kernels: list[list[Any]] = field(default_factory=list)
+    tasks: dict[str, str] = field(default_factory=dict)
+    shared: int = 0
 
     def declare(self, name: str, result: str, parameters: Sequence[str], more: str = "") -> None:
         """Say what a function of elsewhere takes and gives."""
         if name not in self.declarations:
             text = f"declare {result} @{name}({', '.join(parameters)}) {more}".rstrip()
             self.declarations[name] = text
+
+    def task(self, text: str) -> str:
+        """The name of a function of a block of turns, given without one."""
+        name = self.tasks.setdefault(text, f"task{len(self.tasks)}")
+        self.helpers[name] = f"define internal void @{name}{text}"
+        return name
 
     def text(self, functions: Sequence[str]) -> str:
         """The whole module."""
@@ -177,8 +194,8 @@ class Body:
 
     def alike(self, *operands: Operand) -> list[Operand]:
         """The operands with as many lanes as the widest has."""
-        lanes = max(o.lanes for o in operands)
-        return [self.spread(o, lanes) for o in operands]
+        lanes = max([o.lanes for o in operands])
+        return [o if o.lanes == lanes else self.spread(o, lanes) for o in operands]
 
     def element(self, x: Operand, index: int) -> Operand:
         """One lane as a scalar."""

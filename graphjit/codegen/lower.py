@@ -21,7 +21,8 @@ from graphjit.codegen.loops import (
 from graphjit.codegen.lower_contract import ContractLowering
 from graphjit.codegen.lower_fused import FusedLowering
 from graphjit.codegen.nest import Axes, Nest, address
-from graphjit.codegen.plan import lifetimes, plan
+from graphjit.codegen.plan import arena, block_of, plan
+from graphjit.codegen.share import share
 from graphjit.errors import CompileError
 from graphjit.ir.aval import Aval
 from graphjit.ir.graph import Graph, Node
@@ -40,6 +41,8 @@ def lower(
     after: LoopProgram | None = None,
     labels: Sequence[str] = (),
     foreign: Collection[str] = (),
+    *,
+    copied: bool = True,
 ) -> LoopProgram:
     """The loop program of a graph whose maps and reductions are in ``fused`` nodes.
 
@@ -51,6 +54,7 @@ def lower(
             program stays right: where the input is still read later, the output is copied.
         after: A program that will stand in one text with this one: names go on from its own.
         foreign: Names of given buffers that have their place in another program.
+        copied: Whether outputs that cannot be written over their input in place are copied there.
         labels: What the user calls the inputs, by position, for the comments.
 
     Returns:
@@ -59,7 +63,8 @@ def lower(
     lowering = Lowering(graph, inputs, outputs or {}, after or LoopProgram([], [], []))
     lowering.label(labels)
     program = lowering.run()
-    plan(program, donated or {}, foreign)
+    share(program, foreign)
+    plan(program, donated or {}, foreign, copied=copied)
     return program
 
 
@@ -166,12 +171,10 @@ class Lowering(Buffers):
         program.constants += sub.constants
         program.aliases.update(sub.aliases)
         uses = []
-        found = lifetimes(sub.kernels)
-        for dtype, size in sub.work.items():
-            block = self.scratch(size, dtype)
-            places = {n: o for n, o in sub.offsets.items() if found[n][0].dtype == dtype}
-            program.blocks.append((block, places))
-            uses.append(block)
+        if sub.work:
+            dtype = next(iter(sub.work))
+            uses.append(self.scratch(arena(sub) // dtype.itemsize, dtype))
+            program.blocks.append((uses[0], block_of(sub)))
         return Inlined([s for k in sub.kernels for s in k.statements], tuple(uses))
 
     def _single(self, node: Node) -> list[Statement]:

@@ -22,6 +22,7 @@ from graphjit.codegen.loops import (
     Value,
 )
 from graphjit.codegen.nest import NAMES
+from graphjit.codegen.product_blocks import batched, halves
 from graphjit.flags import current
 from graphjit.ir.graph import Node
 from graphjit.ir.table.contract import terms
@@ -31,6 +32,11 @@ from graphjit.ir.view import View, contiguous
 # 15 ns, at 6x6x6 the call wins; the LLVM renderer has functions of its own: 5 ns for 4x4x4, where
 # loops, vectorised along the sum, take 12 to 55 ns. Only what is no sum, or one sum, is as fast.
 SMALL = 64
+
+
+def native() -> bool:
+    """Whether products are machine code of our own."""
+    return current().jit and current().renderer == "llvm"
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class ContractLowering:
     def _small(self) -> bool:
         """Whether loops are at least as fast as a product."""
         rows, depth = self.volume(self.m + self.n), self.volume(self.k)
-        if current().jit and current().renderer == "llvm" and rows > 1 and depth > 1:
+        if native() and rows > 1 and depth > 1:
             return False
         return rows * depth <= SMALL
 
@@ -133,7 +139,12 @@ class ContractLowering:
         outer = self.batch + loose_m + loose_n
         loops = {c: NAMES[d] for d, c in enumerate(outer)}
         call = self._call(m, n, loops)
-        return self._nested(outer, loops, [call]) if call is not None else None
+        if not isinstance(call, Gemm):
+            return self._nested(outer, loops, [call]) if call is not None else None
+        if self.node.params.get("symmetric"):
+            return halves(call, self.fresh)
+        batch = [(loops[c], self.sizes[c]) for c in outer]
+        return batched(call, batch, self.fresh, sums=native())
 
     def _tail(self, letters: str, operands: tuple[Operand, Operand]) -> tuple[str, str]:
         """The longest tail of the letters that walks evenly in both operands, and the rest."""

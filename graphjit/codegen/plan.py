@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import bisect
-import heapq
-import itertools
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
+from graphjit.codegen.in_place import overwrites, reuse, visited
+from graphjit.codegen.llvm_loops import resolved
 from graphjit.codegen.loops import (
     Address,
     Buffer,
@@ -26,76 +25,73 @@ from graphjit.codegen.loops import (
     walk,
     writes,
 )
-from graphjit.ir.aval import DType, dtype_name
+from graphjit.codegen.pack import Life, packed
+from graphjit.codegen.touch import touch
+from graphjit.ir.aval import dtype_name
 
 SCALAR = (Let, Index, Check)  # most statements, and none of memory
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 
-def plan(program: LoopProgram, donated: dict[int, int], foreign: Collection[str] = ()) -> None:
-    """Give every work buffer an offset in the work array of its dtype.
+def plan(
+    program: LoopProgram,
+    donated: dict[int, int],
+    foreign: Collection[str] = (),
+    *,
+    copied: bool = True,
+) -> None:
+    """Give every work buffer an offset in the one piece of memory that all work arrays begin at.
 
     Two buffers may overlap only if the last kernel that touches one comes before the first that
-    touches the other. First fit, the buffer that is used first goes first. ``foreign`` names
+    touches the other, or if an elementwise loop replaces one by the other. ``foreign`` names
     buffers that have their place elsewhere.
     """
-    donate(program, donated)
+    donate(program, donated, copied=copied)
     inner = {name for _, places in program.blocks for name in places}
+    found = lifetimes(program.kernels)
     skipped = {*foreign, *program.aliases, *inner}
-    live = {n: found for n, found in lifetimes(program.kernels).items() if n not in skipped}
-    arenas: dict[DType, Arena] = {}
-    dying: list[tuple[int, int, int, int, Arena]] = []
-    count = itertools.count()  # breaks ties, so that arenas are never compared
-    for name in sorted(live, key=lambda n: (live[n][1], n)):
-        buffer, first, last = live[name]
-        while dying and dying[0][0] < first:
-            _, _, offset, size, arena = heapq.heappop(dying)
-            arena.release(offset, size)
-        arena = arenas.setdefault(buffer.dtype, Arena())
-        size = padded(buffer)
-        offset = program.offsets[name] = arena.take(size)
-        heapq.heappush(dying, (last, next(count), offset, size, arena))
-    for block, places in program.blocks:
-        start = program.offsets[block.name]
-        program.offsets.update({name: start + place for name, place in places.items()})
-    program.work.update({dtype: arena.size for dtype, arena in arenas.items()})
+    reuse(program, {n: span for n, span in found.items() if n not in skipped}, foreign)
+    spans = {n: span for n, span in found.items() if n not in {*foreign, *inner}}
+    lives = together(spans, program.aliases)
+    names = sorted(lives, key=lambda n: (lives[n].first, n))
+    places = dict(zip(names, packed([lives[n] for n in names]).offsets, strict=True))
+    for block, parts in program.blocks:
+        places.update({name: places[block.name] + at for name, at in parts.items()})
+    for name, place in places.items():
+        buffer = found[name][0]
+        step = buffer.dtype.itemsize
+        program.offsets[name] = place // step
+        end = (place + padded(buffer)) // step
+        program.work[buffer.dtype] = max(program.work.get(buffer.dtype, 0), end)
 
 
-class Arena:
-    """Memory that grows at its end; what is released is taken again, first fit."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self.free: list[tuple[int, int]] = []  # offset and size, by offset, never adjacent
-
-    def take(self, size: int) -> int:
-        """The offset of ``size`` free elements."""
-        for place, (offset, room) in enumerate(self.free):
-            if room >= size:
-                rest = [(offset + size, room - size)] if room > size else []
-                self.free[place : place + 1] = rest
-                return offset
-        offset = self.size
-        if self.free and sum(self.free[-1]) == self.size:  # the end is free but too short
-            offset = self.free.pop()[0]
-        self.size = offset + size
-        return offset
-
-    def release(self, offset: int, size: int) -> None:
-        """Give elements back, joined with what is free on either side."""
-        place = bisect.bisect(self.free, (offset, size))
-        if place < len(self.free) and self.free[place][0] == offset + size:
-            size += self.free.pop(place)[1]
-        if place and sum(self.free[place - 1]) == offset:
-            offset, before = self.free.pop(place - 1)
-            size, place = size + before, place - 1
-        self.free.insert(place, (offset, size))
+def together(
+    spans: Mapping[str, tuple[Buffer, int, int]], aliases: Mapping[str, str]
+) -> dict[str, Life]:
+    """When each work buffer's memory is in use, by it or by what is written over it."""
+    lives: dict[str, Life] = {}
+    for name, (buffer, first, last) in spans.items():
+        root = resolved(name, aliases)
+        if root in spans:
+            known = lives.get(root, Life(padded(buffer), first, last))
+            lives[root] = Life(known.size, min(known.first, first), max(known.last, last))
+    return lives
 
 
 def padded(buffer: Buffer) -> int:
-    """The buffer's size in elements, rounded up to whole cache lines."""
-    step = max(ALIGNMENT // buffer.dtype.itemsize, 1)
-    return -(-max(buffer.size, 1) // step) * step
+    """The buffer's size in bytes, rounded up to whole cache lines."""
+    return -(-max(buffer.size, 1) * buffer.dtype.itemsize // ALIGNMENT) * ALIGNMENT
+
+
+def arena(program: LoopProgram) -> int:
+    """The bytes of all work memory: the work arrays of all dtypes begin at the same place."""
+    return max((n * dtype.itemsize for dtype, n in program.work.items()), default=0)
+
+
+def block_of(program: LoopProgram) -> dict[str, int]:
+    """For each work buffer of a program at which byte of its work memory it begins."""
+    found = lifetimes(program.kernels)
+    return {n: o * found[n][0].dtype.itemsize for n, o in program.offsets.items()}
 
 
 def argument_order(program: LoopProgram) -> list[Buffer]:
@@ -122,18 +118,20 @@ def lifetimes(kernels: list[Kernel]) -> dict[str, tuple[Buffer, int, int]]:
     return live
 
 
-def donate(program: LoopProgram, donated: dict[int, int]) -> None:
+def donate(program: LoopProgram, donated: dict[int, int], *, copied: bool) -> None:
     """Let outputs overwrite inputs.
 
     The kernel that writes such an output moves to the end of the program, where everything else
     has read the input; what it reads of the input itself it must read before it writes, at the
-    very place it writes. Where this cannot be, a last kernel copies the output over.
+    very place it writes. Where this cannot be, a last kernel copies the output over; or, if not
+    ``copied``, the output has its own place.
     """
     pairs = {program.outputs[p]: program.inputs[s] for p, s in donated.items()}
     writers = {}
     for out, into in pairs.items():
         writer = sole_writer(program.kernels, out)
-        if writer is not None and in_place(writer, out, into) and movable(program.kernels, writer):
+        fits = writer is not None and overwrites([*visited(writer.statements)], out, into)
+        if writer is not None and fits and movable(program.kernels, writer):
             program.kernels.remove(writer)
             program.kernels.append(writer)
             writers[out] = writer
@@ -141,47 +139,36 @@ def donate(program: LoopProgram, donated: dict[int, int]) -> None:
         for out in late:
             del writers[out]
     program.aliases.update({out.name: pairs[out].name for out in writers})
+    for out, writer in writers.items():
+        touch(program, out, pairs[out], writer)
     copies = [s for out, into in pairs.items() if out not in writers for s in copying(out, into)]
-    if copies:
+    if copies and copied:
         program.kernels.append(Kernel("update", copies))
 
 
 def read_after(kernels: list[Kernel], writer: Kernel, buffer: Buffer) -> bool:
-    """Whether a kernel after the writer reads the buffer."""
+    """Whether a kernel after the writer reads the buffer, or a slice of it."""
     later = kernels[kernels.index(writer) + 1 :]
-    return any(buffer in reads(s) for k in later for s in walk(k.statements))
+    return any(buffer.name in names(k, reads) for k in later)
 
 
 def sole_writer(kernels: list[Kernel], out: Buffer) -> Kernel | None:
     """The kernel that writes a buffer, if it is one and no other reads it."""
-    writers = [k for k in kernels if any(out in writes(s) for s in walk(k.statements))]
-    readers = [k for k in kernels if any(out in reads(s) for s in walk(k.statements))]
+    writers = [k for k in kernels if out.name in names(k, writes)]
+    readers = [k for k in kernels if out.name in names(k, reads)]
     return writers[0] if len(writers) == 1 and readers in ([], writers) else None
+
+
+def names(kernel: Kernel, ends: Callable[[Statement], list[Buffer]]) -> set[str]:
+    """The buffers at one end of a kernel's statements: what it ``reads``, or ``writes``."""
+    return {b.name for s in walk(kernel.statements) for b in ends(s)}
 
 
 def movable(kernels: list[Kernel], kernel: Kernel) -> bool:
     """Whether no later kernel touches what this one writes."""
-    made = {b.name for s in walk(kernel.statements) for b in writes(s)}
+    made = names(kernel, writes)
     later = kernels[kernels.index(kernel) + 1 :]
-    touched = {b.name for k in later for s in walk(k.statements) for b in (*reads(s), *writes(s))}
-    return not made & touched
-
-
-def in_place(kernel: Kernel, out: Buffer, into: Buffer) -> bool:
-    """Whether every read of ``into`` comes before the one store to ``out``, at its address."""
-    statements = list(walk(kernel.statements))
-    stores = [i for i, s in enumerate(statements) if out in writes(s)]
-    loads = [i for i, s in enumerate(statements) if into in reads(s)]
-    store = statements[stores[0]]
-    if len(stores) != 1 or not isinstance(store, Store) or store.op:
-        return False
-    place = store.address.offset, store.address.terms
-    return all(
-        i < stores[0]
-        and isinstance(s := statements[i], Load)
-        and (s.address.offset, s.address.terms) == place
-        for i in loads
-    )
+    return not any(made & (names(k, reads) | names(k, writes)) for k in later)
 
 
 def copying(out: Buffer, into: Buffer) -> list[Statement]:

@@ -6,14 +6,15 @@ A program that was loaded from the disk needs this module and LLVM, but none of 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from graphjit.cache.lookup import Missed
 from graphjit.cache.objects import kept_code
-from graphjit.codegen import objects
+from graphjit.codegen import objects, workers
 from graphjit.codegen.blas import SYMBOL, find
 from graphjit.codegen.code import Code
 from graphjit.errors import CompileError, GraphJITError, IndexRangeError, PowerError
@@ -41,6 +42,7 @@ class Memory(NamedTuple):
         work: Length and dtype of each view of the one piece of scratch memory.
         checks: The line and the axis behind each status; where there are any, there is a status.
         long: Whether a run takes long enough to let other threads of Python run.
+        donated: Outputs that are written over inputs, both by position.
     """
 
     constants: tuple[np.ndarray[Any, Any], ...]
@@ -48,6 +50,7 @@ class Memory(NamedTuple):
     work: list[tuple[int, DType]]
     checks: Sequence[tuple[Origin | None, int]] = ()
     long: bool = False
+    donated: Mapping[int, int] = MappingProxyType({})
 
 
 class Runnable:
@@ -72,16 +75,32 @@ class Runnable:
         self._pool: list[tuple[Any, ...]] = []
 
     def __call__(self, *args: Any) -> list[Any]:
-        """The outputs: fresh arrays, NumPy scalars where the shape is ().
+        """The outputs: arrays, NumPy scalars where the shape is (); fresh, or donated inputs.
 
         Raises:
             IndexRangeError: an index array held an index outside its axis.
         """
-        outputs = [np.empty(shape, dtype) for shape, dtype in self.outputs]
-        scratch = self.take_scratch()
-        self.launch((*args, *self.constants, *outputs, *scratch))
-        self.give_back(scratch)
+        donated = self.memory.donated
+        outputs = [
+            args[donated[i]] if i in donated else np.empty(shape, dtype)
+            for i, (shape, dtype) in enumerate(self.outputs)
+        ]
+        self.into(args, outputs)
         return [out if out.shape else out[()] for out in outputs]
+
+    def into(self, args: Sequence[Any], outputs: Sequence[Any]) -> None:
+        """Run on arrays for the outputs, which are in no other array's memory.
+
+        Those of outputs that are written over inputs are not looked at.
+
+        Raises:
+            IndexRangeError: an index array held an index outside its axis.
+        """
+        donated = self.memory.donated
+        fresh = [out for i, out in enumerate(outputs) if i not in donated] if donated else outputs
+        scratch = self.take_scratch()
+        self.launch((*args, *self.constants, *fresh, *scratch))
+        self.give_back(scratch)
 
     def take_scratch(self) -> tuple[Any, ...]:
         """Work memory for one run, so that runs do not meet in it."""
@@ -132,7 +151,7 @@ class Kept(NamedTuple):
 
 def code_written(kept: Kept) -> list[Any]:
     """Where object code is and what it calls, for a manifest: BLAS with integers of some width."""
-    blas = find() if kept.symbols else None
+    blas = find() if set(kept.symbols) - {workers.ENTRY} else None
     return [kept.key, list(kept.symbols), 0 if blas is None else blas.integer]
 
 
@@ -147,10 +166,13 @@ def code_read(form: Sequence[Any]) -> Code:
     content = kept_code(key)
     if content is None:
         raise Missed("its object code is gone")
-    blas = find() if symbols else None
+    routines = set(symbols) - {workers.ENTRY}
+    blas = find() if routines else None
     if blas is not None and blas.integer != integer:
         raise Missed("there is another BLAS")
     addresses = {} if blas is None else {SYMBOL + n: a for n, a in blas.addresses.items()}
+    if len(routines) < len(symbols):
+        addresses[workers.ENTRY] = workers.entry()
     if not addresses.keys() >= set(symbols):
         raise CompileError(f"there is no {', '.join(sorted({*symbols} - addresses.keys()))}")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from graphjit.codegen import workers
 from graphjit.codegen.llvm_kernel import KernelWriter
 from graphjit.codegen.llvm_memory import COUNTERS
 from graphjit.codegen.llvm_text import Module
@@ -12,6 +13,7 @@ from graphjit.codegen.loops import Buffer, Kernel, LoopProgram
 from graphjit.codegen.native import host
 from graphjit.codegen.objects import DATA, ITEMS, WORD
 from graphjit.codegen.plan import argument_order
+from graphjit.flags import current
 
 ATTRIBUTES = """attributes #0 = {{ nounwind "min-legal-vector-width"="{bits}" }}
 attributes #1 = {{ nounwind memory(none) "min-legal-vector-width"="{bits}" }}"""
@@ -45,10 +47,11 @@ end:
 
 @dataclass(frozen=True)
 class Rendered:
-    """A module, and the addresses of what it calls by names of our own."""
+    """A module, the addresses of what it calls by our own names, and how many loops are shared."""
 
     text: str
     symbols: dict[str, int]
+    shared: int = 0
 
 
 def render(program: LoopProgram, title: str) -> Rendered:
@@ -57,13 +60,18 @@ def render(program: LoopProgram, title: str) -> Rendered:
     ``table`` holds the addresses of the inputs, constants, outputs, the work array of each dtype,
     then the status, as ``argument_order`` says; ``pack`` is a tuple of arrays and scalars.
     """
-    module = Module()
+    module = threaded()
     order = argument_order(program)
     kernels = Kernels(module, program, order)
     calls = kernels.calls(program.kernels)
     run = ["define void @run(ptr %table) #0 {", "entry:", *calls, "  ret void", "}"]
     functions = [*kernels.functions(), "\n".join(run), launch(order)]
-    return Rendered(module_text(module, functions, title), module.symbols)
+    return Rendered(module_text(module, functions, title), module.symbols, module.shared)
+
+
+def threaded() -> Module:
+    """A module for this process, whose loops its threads may share."""
+    return Module(pool=workers.entry if workers.supported() else None, threads=current().threads)
 
 
 def launch(order: Sequence[Buffer]) -> str:
@@ -93,6 +101,8 @@ class Kernels:
 
     def calls(self, kernels: Iterable[Kernel]) -> list[str]:
         """The lines that call them in order, where ``%table`` is known."""
+        kernels = list(kernels)
+        self.module.kernels = [kernel.statements for kernel in kernels]
         return [line for kernel in kernels for line in self.call(kernel)]
 
     def call(self, kernel: Kernel) -> list[str]:

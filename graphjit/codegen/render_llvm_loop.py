@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from graphjit.codegen.epoch import CONVERGED, NOT_FINITE, Epoch
-from graphjit.codegen.llvm_text import Module, kind
+from graphjit.codegen.llvm_text import kind
 from graphjit.codegen.loops import LoopProgram
-from graphjit.codegen.render_llvm import Kernels, Rendered, launch, module_text
+from graphjit.codegen.native import host
+from graphjit.codegen.render_llvm import Kernels, Rendered, launch, module_text, threaded
 from graphjit.codegen.render_loop import loop_arguments, merged
+
+# Full batches an epoch from which on the code of the last, smaller one is made in half the time:
+# it is as long as the other, and hardly ever runs.
+SELDOM = 8
+QUICK = """attributes #2 = {{ nounwind optnone noinline "min-legal-vector-width"="{bits}" }}
+"""
 
 LOOP = """
 define void @run(ptr %table) #0 {{
@@ -87,10 +94,11 @@ def render_loop(full: LoopProgram, rest: LoopProgram | None, epoch: Epoch, title
     ``table`` holds the addresses of what ``loop_arguments`` lists; what ``control`` and
     ``monitor`` mean is said in ``render_loop`` of the readable text.
     """
-    program, module = merged(full, rest), Module()
+    program, module = merged(full, rest), threaded()
     order = loop_arguments(program)
     kernels = Kernels(module, program, order)
     full_calls = "\n".join(kernels.calls(full.kernels))
+    known = len(kernels.names)
     rest_calls = "\n".join(kernels.calls(rest.kernels)) if rest else ""
     places = {b.name: i for i, b in enumerate(order)}
     pointers = [
@@ -108,6 +116,13 @@ def render_loop(full: LoopProgram, rest: LoopProgram | None, epoch: Epoch, title
         widen="%loss = fadd double %loss_own, -0.0" if wide
         else "%loss = fpext float %loss_own to double",
     )  # fmt: skip
-    return Rendered(
-        module_text(module, [*kernels.functions(), run, launch(order)], title), module.symbols
-    )
+    functions = [*seldom(kernels.functions(), known, epoch), run, launch(order)]
+    text = module_text(module, functions, title) + QUICK.format(bits=8 * host().vector_bytes)
+    return Rendered(text, module.symbols, module.shared)
+
+
+def seldom(kernels: list[str], known: int, epoch: Epoch) -> list[str]:
+    """The kernels, those after the first ``known`` marked where they hardly ever run."""
+    if epoch.full < SELDOM:
+        return kernels
+    return [*kernels[:known], *(text.replace("#0 {", "#2 {", 1) for text in kernels[known:])]

@@ -14,6 +14,8 @@ BOOLEAN = frozenset({
     "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "isnan", "isinf",
     "isfinite", "signbit", "logical_and", "logical_or", "logical_xor", "logical_not",
 })  # fmt: skip
+NUMBERS = (bool, int, float)
+BOOL = np.dtype(bool)
 
 
 class Scalars:
@@ -33,11 +35,9 @@ class Scalars:
 
     def op(self, op: str, *operands: Any, dtype: DType | None = None) -> Scalar:
         """``op`` on values; the result has their dtype, or is a bool for a test."""
-        kind = next(o.dtype for o in reversed(operands) if not isinstance(o, bool | int | float))
-        scalars = tuple(
-            o if not isinstance(o, bool | int | float) else Constant(o, kind) for o in operands
-        )
-        return self._let(op, scalars, dtype or (np.dtype(bool) if op in BOOLEAN else kind))
+        kind = [o.dtype for o in operands if not isinstance(o, NUMBERS)][-1]
+        scalars = tuple([Constant(o, kind) if isinstance(o, NUMBERS) else o for o in operands])
+        return self._let(op, scalars, dtype or (BOOL if op in BOOLEAN else kind))
 
     def cast(self, x: Scalar, dtype: Any) -> Scalar:
         """The value in another dtype; no statement where it has it already."""

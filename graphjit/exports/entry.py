@@ -13,7 +13,7 @@ import numpy as np
 
 from graphjit.codegen.llvm_text import Module, literal, memory
 from graphjit.codegen.loops import Buffer
-from graphjit.codegen.plan import ALIGNMENT, argument_order
+from graphjit.codegen.plan import ALIGNMENT, arena, argument_order
 from graphjit.codegen.render_llvm import Kernels, Rendered, module_text
 from graphjit.exports.form import Form, Item
 from graphjit.exports.names import identifier
@@ -83,13 +83,7 @@ class Entry:
 
 def work_bytes(form: Form) -> int:
     """The work memory of the program."""
-    return sum(map(rounded, form.program.work.items()))
-
-
-def rounded(piece: tuple[np.dtype[np.generic], int]) -> int:
-    """The bytes of the work memory of one dtype, in whole cache lines."""
-    dtype, size = piece
-    return -(-size * dtype.itemsize // ALIGNMENT) * ALIGNMENT
+    return arena(form.program)
 
 
 def render(
@@ -136,12 +130,7 @@ def program(form: Form, order: Sequence[Buffer], *, by_address: bool) -> str:
         places |= {n: f"inttoptr (i64 {address} to ptr)" for n, address in known.items()}
     lines = [f"%table = alloca [{max(len(order), 1)} x ptr]"]
     lines += ["%status = alloca i64", "store i64 0, ptr %status"]
-    offset = 0
-    for dtype, size in form.program.work.items():
-        name = f"work_{dtype_name(dtype)}"
-        places[name] = f"%{name}"
-        lines.append(f"%{name} = getelementptr i8, ptr %work, i64 {offset}")
-        offset += rounded((dtype, size))
+    places |= {f"work_{dtype_name(dtype)}": "%work" for dtype in form.program.work}
     places["status"] = "%status"
     for index, buffer in enumerate(order):
         lines += [

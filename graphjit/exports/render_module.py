@@ -12,7 +12,7 @@ from graphjit.codegen.llvm_loops import resolved
 from graphjit.codegen.loops import Address, For, Gemm, Let, Statement, Tape, walk
 from graphjit.codegen.mathematics.describe import described, scalar_function
 from graphjit.codegen.mathematics.text import dependencies, python_text
-from graphjit.codegen.plan import argument_order
+from graphjit.codegen.plan import arena, argument_order
 from graphjit.codegen.render_numba import ROUNDS, Writer, describe
 from graphjit.exports.constants import INDENTED, constant, stored
 from graphjit.exports.declare import codes, line
@@ -152,17 +152,28 @@ def result(item: Item) -> str:
 def call(form: Form) -> str:
     """The lines that run the program on flat arrays, and raise what its status says."""
     given = [flat(item) for item in (*form.inputs, *form.outputs)]
-    for dtype, size in form.program.work.items():
-        given.append(f"np.empty({size}, np.{stored(dtype)})")
-    lines = [f"run({', '.join(given)})"]
+    work = form.program.work
+    lines = []
+    if len(work) == 1:
+        given += [f"np.empty({size}, np.{stored(dtype)})" for dtype, size in work.items()]
+    elif work:
+        lines.append(f"work = np.empty({arena(form.program)}, np.uint8)")
+        given += [part_of_work(dtype, size) for dtype, size in work.items()]
     if form.program.checks:
-        lines = ["status = np.zeros(1, np.int64)", f"run({', '.join([*given, 'status'])})"]
+        lines.append("status = np.zeros(1, np.int64)")
+        given.append("status")
+    lines.append(f"run({', '.join(given)})")
     lines = [part for line in lines for part in textwrap.wrap(line, 94, **INDENTED)]
     if form.program.checks:
         for code, message in enumerate(codes(form)[1:], 1):
             fact = message.partition(": ")[2]
             lines += [f"if status[0] == {code}:", f"    raise IndexError({text(fact)!r})"]
     return "\n".join(f"    {line}" for line in lines)
+
+
+def part_of_work(dtype: DType, size: int) -> str:
+    """The work array of one dtype: those of all begin at the same place."""
+    return f"work[:{size * dtype.itemsize}].view(np.{stored(dtype)})"
 
 
 def flat(item: Item) -> str:

@@ -128,18 +128,17 @@ class EntryWriter:
         return addresses
 
     def work(self) -> list[str]:
-        """The work memory of each dtype, at the beginning of cache lines."""
-        sizes = [-(-n * dtype.itemsize // LINE) * LINE for n, dtype in self.kernel.work]
-        if not sum(sizes):
-            return [self.text.slot(0) for _ in sizes]
-        if sum(sizes) > STACK:
-            base = self.taken = self.take(sum(sizes) + LINE)
+        """The work memory, at the beginning of a cache line, once for each dtype."""
+        work = self.kernel.work
+        size = max((n * dtype.itemsize for n, dtype in work), default=0)
+        if not size:
+            return [self.text.slot(0) for _ in work]
+        if size > STACK:
+            base = self.taken = self.take(size + LINE)
             base = self.text.call(self.context.function("aligned"), "ptr", f"ptr {base}")
         else:
             base = self.text.room(f"[{STACK} x i8]", LINE)
-        offsets = [sum(sizes[:i]) for i in range(len(sizes))]
-        places = [self.text.word(self.context.number(offset), "i64") for offset in offsets]
-        return [self.text.at(base, place) for place in places]
+        return [base for _ in work]
 
     def take(self, size: int) -> str:
         """Work memory that an earlier run has left, or new where another run has it."""

@@ -19,6 +19,7 @@ from graphjit.train.optimizers import Optimizer, Schedule, is_float, sgd
 from graphjit.train.result import TrainResult
 from graphjit.train.run import Order, Training, bar, interruptible, not_finite
 from graphjit.train.setup import Setup
+from graphjit.transforms.gradient import checked_budget
 
 Loss = Callable[..., Any]
 
@@ -75,7 +76,7 @@ def minibatch_sgd(
 def minimize(
     loss: Loss, params: Any, data: Any, optimizer: Optimizer, *, batch_size: int | None = None,
     epochs: int = 1, shuffle: bool = True, seed: Any = 0, tolerance: float | None = None,
-    progress: bool = False, state: Any = None,
+    progress: bool = False, state: Any = None, budget: int | None = None,
 ) -> TrainResult:  # fmt: skip
     """Train natively: gather a batch, compute the gradient, update, many steps in one call.
 
@@ -95,6 +96,8 @@ def minimize(
         tolerance: Stop once the mean loss of two successive epochs differs by at most this.
         progress: Show a progress bar (tqdm) with the loss.
         state: An optimizer state to go on from, as an earlier result has it.
+        budget: How many bytes of intermediate values a step may keep for its backward pass, which
+            computes the rest again, as for ``grad``; None keeps what is quickest.
 
     Returns:
         Parameters, losses, and why it stopped. Ctrl-C stops within about 0.2 s and returns the
@@ -111,7 +114,7 @@ def minimize(
     check_optimizer(optimizer)
     epoch = Epoch(len(arrays[0]), checked_batch(batch_size, arrays))
     state = optimizer.init(params) if state is None else state
-    setup = Setup(loss, optimizer, params, state, arrays, epoch)
+    setup = Setup(loss, optimizer, params, state, arrays, epoch, checked_budget(budget))
     loop, fresh = loop_for(setup)
     order = Order(epoch, np.random.default_rng(seed) if shuffle else None)
     training = Training(loop, setup, order, tolerance, epochs * epoch.steps)
@@ -135,7 +138,7 @@ def loop_for(setup: Setup) -> tuple[NativeLoop, bool]:
     fields = tuple(
         sorted((k, v) for k, v in vars(setup.optimizer).items() if not isinstance(v, float))
     )
-    key = (spec, forms, setup.epoch, type(setup.optimizer), fields, current().jit)
+    key = (spec, forms, setup.epoch, setup.budget, type(setup.optimizer), fields, current().jit)
     with _lock:
         known = _loops.setdefault(setup.loss, {})
         loop = known.get(key)

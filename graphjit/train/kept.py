@@ -70,7 +70,7 @@ def parts(setup: Setup) -> Sequence[Any]:
         raise Refused("a field of the optimizer has no known form")
     cls = type(setup.optimizer)
     kinds = [[k, type(v).__name__ if isinstance(v, float) else callable(v)] for k, v in fields]
-    epoch = [setup.epoch.examples, setup.epoch.batch]
+    epoch = [setup.epoch.examples, setup.epoch.batch, setup.budget]
     named = [cls.__module__, cls.__qualname__]
     return "training", named, kinds, options, epoch, signature(spec, list(map(leaf_key, leaves)))
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphjit.codegen.program import work_memory
 from graphjit.ir.aval import DType
 from graphjit.ir.graph import Origin
 from graphjit.tracing.guards import Guards
@@ -71,7 +72,10 @@ class NativeLoop:
 
     def arguments(self, values: dict[str, Any]) -> tuple[Any, ...]:
         """The tuple for ``call``: given arrays by name, constants, fresh scratch for the rest."""
-        known = {**self.memory.constants, **values}
+        work = [p for p in self.memory.order if p.name.startswith("work_")]
+        memory = work_memory([(p.shape[0], p.dtype) for p in work])
+        shared = {p.name: array for p, array in zip(work, memory, strict=True)}
+        known = {**self.memory.constants, **shared, **values}
         return tuple(
             known[name] if name in known else np.zeros(shape or (1,), dtype)
             for name, shape, dtype in self.memory.order

@@ -19,7 +19,8 @@ from graphjit.train.optimizers import Optimizer, is_float
 class Setup:
     """What a loop is compiled for.
 
-    ``data`` are arrays with one example a row; ``epoch`` cuts them into batches.
+    ``data`` are arrays with one example a row; ``epoch`` cuts them into batches; ``budget`` is how
+    many bytes a step may keep for its backward pass, None as many as it likes.
     """
 
     loss: Callable[..., Any]
@@ -28,6 +29,7 @@ class Setup:
     state: Any
     data: tuple[Any, ...]
     epoch: Epoch
+    budget: int | None = None
 
     @property
     def gathers(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import optree
 
-from graphjit.codegen.build import compiled, launcher, native, runtime
+from graphjit.codegen.build import launcher, native, runtime
 from graphjit.codegen.loops import Buffer, LoopProgram
 from graphjit.codegen.lower import lower
 from graphjit.codegen.program import Kept, on_pack
@@ -39,7 +39,7 @@ def step_function(setup: Setup) -> Callable[..., Any]:
     def step(params: Any, state: Any, hyper: dict[str, Any], data: Any, index: Any) -> Any:
         batch = data if index is None else tuple(pick(a, index) for a in data)
         loss = LossOfFloats(setup.loss, params)
-        value, slopes = value_and_grad(loss)(loss.trained, *batch)
+        value, slopes = value_and_grad(loss, budget=setup.budget)(loss.trained, *batch)
         gradients = loss.tree(slopes)
         optimizer = dataclasses.replace(setup.optimizer, **hyper)  # type: ignore[type-var]
         updates, after = optimizer.update(gradients, state, params)
@@ -108,6 +108,8 @@ class Steps:
         if self.jit and current().renderer == "llvm":
             code, kept = native(render_llvm_loop(self.full, self.rest, self.epoch, self.title))
             return on_pack(code), kept
+        from graphjit.codegen.texts import compiled  # which only programs of Python text need
+
         return launcher(compiled(self.source, self.title), jit=self.jit), None
 
 

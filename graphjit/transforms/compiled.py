@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 import re
 import sys
 import threading
@@ -26,11 +25,12 @@ from graphjit.tracing.trace import active
 from graphjit.tracing.trees import Arguments
 from graphjit.transforms.derive import PLAIN, Derivation, Derived
 from graphjit.transforms.explain import CompileReport, report
-from graphjit.transforms.methods import Bound, Method
+from graphjit.transforms.methods import Bound, Method, check_callable, found_by_name
 from graphjit.transforms.native import WARM, NativeCalls
 from graphjit.transforms.quick import MISS
 from graphjit.transforms.specialise import Specialisation, optimised
 from graphjit.transforms.stats import Stats, changing_integer, reason_between
+from graphjit.transforms.threads import checked_threads, compiled_for
 
 PATIENCE = 8  # programs for one changing int before a warning
 Stage = Literal["traced", "adjoint", "fused"]
@@ -61,12 +61,13 @@ class Compiled:
         derivation: Derivation = PLAIN,
         static_argnames: str | Sequence[str] = (),
         static_argnums: int | Sequence[int] = (),
+        threads: int | None = None,
     ) -> None:
         check_callable(function)
         self.__name__ = self.__qualname__ = "function"
         functools.update_wrapper(self, function, updated=())
         self._function, self._derivation = function, derivation
-        self._options = (derivation, static_argnames, static_argnums)
+        self._options = (derivation, static_argnames, static_argnums, checked_threads(threads))
         self._statics = Statics.of(function, static_argnames, static_argnums)
         self.stats = Stats()
         self._native = NativeCalls(self, self.stats)
@@ -85,7 +86,37 @@ class Compiled:
             if result is not MISS:
                 self._ran(last)
                 return result
+        if "out" in kwargs and not self._takes_out:
+            return self._into(args, kwargs)
         return self._call(self._arguments(args, kwargs))
+
+    @functools.cached_property
+    def _takes_out(self) -> bool:
+        """Whether ``out`` is an argument of the function's own."""
+        from graphjit.transforms.out import takes_out  # only for those who use it
+
+        return takes_out(self._function)
+
+    def _into(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call whose result goes into arrays of the caller's."""
+        out = kwargs.pop("out")
+        if out is None:
+            return self(*args, **kwargs)
+        last = self._last
+        if last is not None and not kwargs and active() is None and not last.stale():
+            result = last.quick_into((*args, out))
+            if result is not MISS:
+                self.stats.slow_calls += 1
+                return result
+        arguments = self._arguments(args, kwargs)
+        if active() is not None or any(isinstance(leaf, Symbol) for leaf in arguments.leaves):
+            from graphjit.transforms.out import traced_out
+
+            raise traced_out()
+        self._last = program = self._program(arguments)
+        result = program.run_into(program.conformed(arguments.leaves), out)
+        self.stats.slow_calls += 1
+        return result
 
     def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         return Arguments(self._function, args, kwargs, self._statics)
@@ -151,7 +182,8 @@ class Compiled:
         text_name = re.sub(r"\W+", "_", self.__name__, flags=re.ASCII)
         full_name = f"{self.__module__}.{self.__qualname__}"
         making = Making(self._function, self._derivation, arguments, full_name, text_name)
-        made = obtained(making)
+        with compiled_for(self._options[-1]):
+            made = obtained(making)
         if self._newest is not None:
             self._warn_of_integers(self._newest, arguments)
             reason = reason or reason_between(self._newest, arguments)
@@ -252,26 +284,6 @@ class Compiled:
         if found_by_name(self):
             return self.__qualname__
         return python_class(type(self)), (self._function, *self._options)
-
-
-def check_callable(function: Any) -> None:
-    """Refuse what is no function.
-
-    Raises:
-        TraceError: saying what it is.
-    """
-    if not callable(function):
-        kind = type(function).__name__
-        raise TraceError(f"a function is needed, not {kind}", origin=user_line())
-
-
-def found_by_name(compiled: Compiled) -> bool:
-    """Whether importing its module and reading its name gives this very object."""
-    try:
-        module = sys.modules[compiled.__module__]
-        return operator.attrgetter(compiled.__qualname__)(module) is compiled
-    except (AttributeError, KeyError):
-        return False
 
 
 def user_depth() -> int:

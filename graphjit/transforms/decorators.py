@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 from graphjit.transforms.compiled import Compiled
-from graphjit.transforms.derive import PLAIN
+from graphjit.transforms.derive import PLAIN, Plain
 from graphjit.transforms.gradient import Gradient, checked_budget
 
 Function = Callable[..., Any]
@@ -18,18 +18,23 @@ Numbers = int | Sequence[int]
 
 
 @overload
-def jit(f: Function, *, static_argnames: Names = (), static_argnums: Numbers = ()) -> Compiled: ...
+def jit(
+    f: Function, *, static_argnames: Names = (), static_argnums: Numbers = (),
+    donate_argnums: Numbers = (), threads: int | None = None,
+) -> Compiled: ...  # fmt: skip
 
 
 @overload
 def jit(
-    f: None = None, *, static_argnames: Names = (), static_argnums: Numbers = ()
-) -> Decorator: ...
+    f: None = None, *, static_argnames: Names = (), static_argnums: Numbers = (),
+    donate_argnums: Numbers = (), threads: int | None = None,
+) -> Decorator: ...  # fmt: skip
 
 
 def jit(
-    f: Function | None = None, *, static_argnames: Names = (), static_argnums: Numbers = ()
-) -> Compiled | Decorator:
+    f: Function | None = None, *, static_argnames: Names = (), static_argnums: Numbers = (),
+    donate_argnums: Numbers = (), threads: int | None = None,
+) -> Compiled | Decorator:  # fmt: skip
     """Compile a NumPy function.
 
     Arrays, NumPy scalars and Python floats are traced, inside dicts, lists, tuples, named tuples
@@ -43,28 +48,39 @@ def jit(
         f: The function; left out, a decorator is returned.
         static_argnames: Further arguments to treat as static; they need a hash.
         static_argnums: The same by position.
+        donate_argnums: Positional arguments whose arrays the caller gives away: where a result has
+            the shape and dtype of such an array and can be computed in place, **the array is
+            overwritten**, and is itself the result. An array that does not own its memory, is
+            read-only, or shares memory with another argument is copied first.
+        threads: How many threads may share a large loop or product; None is ``GRAPHJIT_THREADS``,
+            or all cores that the process may use. Results are the same for any number.
 
     Returns:
-        A ``Compiled``: call it like ``f``.
+        A ``Compiled``: call it like ``f``; with ``out=`` the results go into arrays of the
+        caller's, in the containers of the result.
     """
     if f is None:
         return functools.partial(
-            jit, static_argnames=static_argnames, static_argnums=static_argnums
-        )
-    return Compiled(f, PLAIN, static_argnames, static_argnums)
+            jit, static_argnames=static_argnames, static_argnums=static_argnums,
+            donate_argnums=donate_argnums, threads=threads,
+        )  # fmt: skip
+    donated = (donate_argnums,) if isinstance(donate_argnums, int) else tuple(donate_argnums)
+    return Compiled(
+        f, Plain(donated) if donated else PLAIN, static_argnames, static_argnums, threads
+    )
 
 
 @overload
 def grad(
     f: Function, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = (),
-    *, budget: int | None = None,
+    *, budget: int | None = None, threads: int | None = None,
 ) -> Compiled: ...  # fmt: skip
 
 
 @overload
 def grad(
     f: None = None, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = (),
-    *, budget: int | None = None,
+    *, budget: int | None = None, threads: int | None = None,
 ) -> Decorator: ...  # fmt: skip
 
 
@@ -75,6 +91,7 @@ def grad(
     static_argnames: Names = (),
     *,
     budget: int | None = None,
+    threads: int | None = None,
 ) -> Compiled | Decorator:
     """The gradient of a function that returns a float scalar, compiled.
 
@@ -92,26 +109,29 @@ def grad(
         budget: How many bytes of intermediate values may be kept for the backward pass; it
             computes the others again, the cheapest first (pass ``recompute``). None keeps all that
             it reads. ``checkpoint`` says by hand where to do so.
+        threads: As in ``jit``.
 
     Raises:
         TraceError: ``budget`` is no number of bytes.
         ShapeError: when called, if the result is no scalar.
         DTypeError: when called, if the result or a differentiated argument is no float.
     """
-    return _differentiated(f, argnums, has_aux, static_argnames, value=False, budget=budget)
+    return _differentiated(
+        f, argnums, has_aux, static_argnames, value=False, budget=budget, threads=threads
+    )
 
 
 @overload
 def value_and_grad(
     f: Function, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = (),
-    *, budget: int | None = None,
+    *, budget: int | None = None, threads: int | None = None,
 ) -> Compiled: ...  # fmt: skip
 
 
 @overload
 def value_and_grad(
     f: None = None, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = (),
-    *, budget: int | None = None,
+    *, budget: int | None = None, threads: int | None = None,
 ) -> Decorator: ...  # fmt: skip
 
 
@@ -122,22 +142,27 @@ def value_and_grad(
     static_argnames: Names = (),
     *,
     budget: int | None = None,
+    threads: int | None = None,
 ) -> Compiled | Decorator:
     """The value and the gradient by one compiled program: ``(value, gradient)``.
 
     As ``grad``; with ``has_aux`` the result is ``((loss, auxiliary), gradient)``.
     """
-    return _differentiated(f, argnums, has_aux, static_argnames, value=True, budget=budget)
+    return _differentiated(
+        f, argnums, has_aux, static_argnames, value=True, budget=budget, threads=threads
+    )
 
 
 def _differentiated(
     f: Function | None, argnums: Numbers, has_aux: bool, static_argnames: Names,
-    *, value: bool, budget: int | None,
+    *, value: bool, budget: int | None, threads: int | None,
 ) -> Compiled | Decorator:  # fmt: skip
     gradient = Gradient(positions(argnums), has_aux, value, budget=checked_budget(budget))
     if f is None:
-        return functools.partial(Compiled, derivation=gradient, static_argnames=static_argnames)
-    return Compiled(f, gradient, static_argnames)
+        return functools.partial(
+            Compiled, derivation=gradient, static_argnames=static_argnames, threads=threads
+        )
+    return Compiled(f, gradient, static_argnames, threads=threads)
 
 
 def positions(argnums: Numbers) -> int | tuple[int, ...]:

@@ -23,6 +23,7 @@ from graphjit.tracing.origin import user_line
 from graphjit.tracing.static import Static
 from graphjit.tracing.trace import Outputs, Traced, trace_call
 from graphjit.tracing.trees import Arguments, Leaf
+from graphjit.transforms.donate import donations
 
 FLOAT_HINT = "Pass a float: 3.0 for 3, x.astype(float) for an array of integers or bools."
 RESULT_HINT = "Return it beside the result with has_aux=True, or convert it with .astype(float)."
@@ -40,6 +41,7 @@ class Derived:
         result: Makes what the user gets from the list of outputs.
         weak: For each output whether it came from Python floats alone.
         mode: What was chosen where there was a choice, for ``stats``.
+        donated: Outputs that may be written over inputs, both by position.
     """
 
     arguments: Arguments
@@ -48,6 +50,7 @@ class Derived:
     result: Callable[[Sequence[Any]], Any]
     weak: tuple[bool, ...]
     mode: str = ""
+    donated: tuple[tuple[int, int], ...] = ()
 
 
 class Derivation(Protocol):
@@ -60,13 +63,20 @@ class Derivation(Protocol):
 
 @dataclass(frozen=True)
 class Plain:
-    """The function as it is."""
+    """The function as it is; ``donated`` arguments may be overwritten by results."""
+
+    donated: tuple[int, ...] = ()
 
     def derive(self, arguments: Arguments) -> Derived:
         """The trace itself."""
         traced = trace_call(arguments)
         outputs = traced.outputs
-        return Derived(arguments, traced, traced.graph, outputs.rebuilt, outputs.weak)
+        pairs: tuple[tuple[int, int], ...] = ()
+        if self.donated:
+            places = check_places(arguments, self.donated, option="donate_argnums")
+            pairs = donations(arguments, traced.graph, places)
+        weak = outputs.weak
+        return Derived(arguments, traced, traced.graph, outputs.rebuilt, weak, donated=pairs)
 
 
 PLAIN = Plain()
@@ -224,8 +234,10 @@ def weak_input(arguments: Arguments, place: int) -> bool:
     return isinstance(kind, Leaf) and kind.weak
 
 
-def check_places(arguments: Arguments, argnums: int | tuple[int, ...]) -> list[int]:
-    """``argnums`` as positions from the front.
+def check_places(
+    arguments: Arguments, argnums: int | tuple[int, ...], option: str = "argnums"
+) -> list[int]:
+    """``argnums`` as positions from the front; messages call them by the name of the option.
 
     Raises:
         TraceError: a position that the call does not have, or one named twice.
@@ -236,14 +248,14 @@ def check_places(arguments: Arguments, argnums: int | tuple[int, ...]) -> list[i
         if not -count <= place < count:
             names = ", ".join(name for name, _ in positional) or "none"
             raise TraceError(
-                f"argnums={place} names no positional argument of this call",
+                f"{option}={place} names no positional argument of this call",
                 origin=user_line(),
                 operands=(f"positional arguments: {names}",),
-                hint="argnums counts positional arguments from 0; pass it by position.",
+                hint=f"{option} counts positional arguments from 0; pass it by position.",
             )
         places.append(place % count)
     if len(set(places)) != len(places):
-        raise TraceError(f"argnums={argnums} names an argument twice", origin=user_line())
+        raise TraceError(f"{option}={argnums} names an argument twice", origin=user_line())
     return places
 
 

@@ -84,7 +84,8 @@ def report(name: str, specialisation: Any) -> CompileReport:
 
 def counted(derived: Any, program: Any) -> dict[str, int]:
     """How much there was to do."""
-    from graphjit.codegen.loops import walk  # loaded with the first program that is built
+    from graphjit.codegen.loops import walk  # both loaded with the first program that is built
+    from graphjit.codegen.plan import arena
 
     kernels = program.loops.kernels
     return {
@@ -94,5 +95,6 @@ def counted(derived: Any, program: Any) -> dict[str, int]:
         "kernels": len(kernels),
         "loops": sum(kernel.loops for kernel in kernels),
         "statements": sum(1 for kernel in kernels for _ in walk(kernel.statements)),
-        "bytes of work memory": sum(n * d.itemsize for d, n in program.loops.work.items()),
+        "loops that threads share": program.shared,
+        "bytes of work memory": arena(program.loops),
     }

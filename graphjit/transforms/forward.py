@@ -16,9 +16,10 @@ from graphjit.ir.graph import Graph
 from graphjit.tracing.origin import user_line
 from graphjit.tracing.trace import trace_call
 from graphjit.tracing.trees import NAMESPACE, Arguments, Leaf, flatten
-from graphjit.transforms.compiled import Compiled, check_callable
+from graphjit.transforms.compiled import Compiled
 from graphjit.transforms.derive import FLOAT_HINT, Derived, Main, shown, simplified
 from graphjit.transforms.known import known
+from graphjit.transforms.methods import check_callable
 
 TANGENT_HINT = (
     "A tangent has the shape and dtype of its primal; None stands for a primal that does not move."

@@ -119,9 +119,11 @@ def within(graph: Graph, budget: int) -> Graph:
 
     What is simplified later must not be counted, so that comes first.
     """
-    from graphjit.passes.recompute import recompute  # the passes are needed only now
+    from graphjit.passes.control_scan import sealed  # the passes are needed only now
+    from graphjit.passes.recompute import recompute
 
-    return recompute(simplified(graph), budget)
+    graph = recompute(simplified(graph), budget)
+    return sealed(graph) if graph.count("scan") else graph
 
 
 def checked_budget(budget: int | None) -> int | None:

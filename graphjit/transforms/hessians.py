@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 from typing import Any, overload
 
-from graphjit.transforms.compiled import Compiled, check_callable
+from graphjit.transforms.compiled import Compiled
 from graphjit.transforms.decorators import Decorator, Function, Names, Numbers, positions
 from graphjit.transforms.forward import Pushforward, check_pair, pushforward
 from graphjit.transforms.gradient import Gradient
 from graphjit.transforms.jacobians import Jacobian, JacobianFunction
 from graphjit.transforms.known import known
+from graphjit.transforms.methods import check_callable
 
 
 @overload

@@ -87,7 +87,8 @@ def built(making: Making) -> tuple[Derived, Program, Cost]:
     with journal() as passes, uncollected():
         derived = making.derivation.derive(making.arguments)
         adjoint = clock.seconds() - derived.traced.seconds
-        program = build_program(derived.graph, making.title, labels_of(making.arguments))
+        labels = labels_of(making.arguments)
+        program = build_program(derived.graph, making.title, labels, derived.donated)
     seconds = {"trace": derived.traced.seconds, "adjoint": adjoint, **program.timings}
     return derived, program, Cost(seconds, passes)
 
@@ -162,6 +163,7 @@ def memory_written(
         "work": [[size, dtype.str] for size, dtype in memory.work],
         "checks": pieces.checks_written(memory.checks, fingerprint),
         "long": memory.long,
+        "donated": list(memory.donated.items()),
     }
 
 
@@ -178,6 +180,7 @@ def memory_read(entry: Entry, fingerprint: Fingerprint) -> Memory:
         [(size, np.dtype(dtype)) for size, dtype in found["work"]],
         pieces.checks_read(found["checks"], found["origins"], fingerprint),
         found["long"],
+        dict(found["donated"]),
     )
 
 
@@ -216,7 +219,7 @@ class Loaded(Runnable):
         from graphjit.codegen.build import text_of  # what builds programs, needed only now
 
         derived = self._derive()
-        return text_of(derived.graph, self.name, labels_of(derived.arguments))
+        return text_of(derived.graph, self.name, labels_of(derived.arguments), derived.donated)
 
 
 def labels_of(arguments: Arguments) -> list[str]:

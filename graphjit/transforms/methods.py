@@ -1,10 +1,15 @@
-"""Compiled functions as methods: for one instance, which they do not keep alive."""
+"""Compiled functions as objects: by their names, and as methods of instances they do not keep."""
 
 from __future__ import annotations
 
+import operator
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
+
+from graphjit.errors import TraceError
+from graphjit.tracing.origin import user_line
 
 
 class Method:
@@ -38,3 +43,23 @@ class Bound:
 
     def __reduce__(self) -> Any:
         return getattr, (self.__self__, self._compiled.__name__)
+
+
+def check_callable(function: Any) -> None:
+    """Refuse what is no function.
+
+    Raises:
+        TraceError: saying what it is.
+    """
+    if not callable(function):
+        kind = type(function).__name__
+        raise TraceError(f"a function is needed, not {kind}", origin=user_line())
+
+
+def found_by_name(compiled: Any) -> bool:
+    """Whether importing its module and reading its name gives this very object."""
+    try:
+        module = sys.modules[compiled.__module__]
+        return operator.attrgetter(compiled.__qualname__)(module) is compiled
+    except (AttributeError, KeyError):
+        return False

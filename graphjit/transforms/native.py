@@ -70,6 +70,8 @@ def native_call(specialisation: Specialisation) -> Any:
     from graphjit.launch.trees import Fixed
 
     arguments, guards = specialisation.arguments, specialisation.guards
+    if specialisation.donated:
+        raise Unexpected("a donated argument")
     if specialisation.changed != guards.changed:
         raise Unexpected("a condition of its own")
     kinds = [

@@ -8,14 +8,21 @@ the results, all as straight Python without a loop. What it does not expect it g
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphjit.launch.trees import PLAIN, Marker, Unexpected, children
-from graphjit.tracing.trees import Leaf
+from graphjit.tracing.trees import Leaf, flatten
 
 MISS: Any = object()
+
+
+class Given(NamedTuple):
+    """What an array that is given for an output must be."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
 
 class Text:
@@ -23,7 +30,9 @@ class Text:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.names: dict[str, Any] = {"MISS": MISS, "ndarray": np.ndarray, "empty": np.empty}
+        self.names: dict[str, Any] = {
+            "MISS": MISS, "ndarray": np.ndarray, "empty": np.empty, "shared": np.may_share_memory,
+        }  # fmt: skip
 
     def refer(self, value: Any) -> str:
         """A name for an object."""
@@ -66,14 +75,54 @@ def quick_launcher(
     try:
         inputs = unpacked(text, args, kinds)
         inputs += [held(text, array) for array in captured]
-        outputs = allocated(text, program)
+        for place in program.memory.donated.values():
+            text.demand(f"{inputs[place]}.flags.owndata")
+            apart(text, inputs[place], inputs[:place] + inputs[place + 1 :])
+        outputs = allocated(text, program, inputs)
         started(text, inputs, outputs, program)
         shown = result([Marker(i) for i in range(len(outputs))])
-        ends = [name if shape else f"{name}[()]" for name, shape in outputs]
+        shapes = [shape for shape, _ in program.outputs]
+        pairs = zip(outputs, shapes, strict=True)
+        ends = [name if shape else f"{name}[()]" for name, shape in pairs]
         text.put(f"return {packed(text, shown, ends)}")
     except Unexpected:
         return None
     return text.function()
+
+
+def quick_filler(
+    args: tuple[Any, ...], kinds: Sequence[Any], captured: Sequence[Any], program: Any,
+    result: Callable[[Sequence[Any]], Any],
+) -> Callable[[tuple[Any, ...]], Any] | None:  # fmt: skip
+    """The same for calls with ``out=``, which comes after the other arguments.
+
+    It gives back what needs a copy: arrays that share memory.
+    """
+    text, count = Text(), len(program.outputs)
+    try:
+        example = result([np.empty(*form) for form in program.outputs])
+        shown = result([Marker(i) for i in range(count)])
+        order = [leaf.index if type(leaf) is Marker else -1 for leaf in flatten(shown)[0]]
+        if sorted(order) != list(range(count)) or program.memory.donated:
+            return None
+        own = [Given(*program.outputs[i]) for i in order]
+        found = unpacked(text, (*args, example), (*kinds, *own))
+        inputs, given = found[:-count], found[-count:]
+        inputs += [held(text, array) for array in captured]
+        for i, name in enumerate(given):
+            apart(text, name, (*inputs, *given[:i]))
+        outputs = [given[order.index(i)] for i in range(count)]
+        started(text, inputs, outputs, program)
+        text.put(f"return {packed(text, shown, outputs)}")
+    except Unexpected:
+        return None
+    return text.function()
+
+
+def apart(text: Text, name: str, others: Sequence[str]) -> None:
+    """Demand that an array is in no other array's memory."""
+    if others:
+        text.demand(" and ".join(f"not shared({name}, {other})" for other in others))
 
 
 def unpacked(text: Text, args: tuple[Any, ...], kinds: Sequence[Any]) -> list[str]:
@@ -114,7 +163,10 @@ def item(text: Text, name: str, value: Any, key: Any) -> str:
 
 
 def leaf(text: Text, name: str, value: Any, kind: Any) -> bool:
-    """Check one leaf; whether it is traced."""
+    """Check one leaf; whether it is traced, or an array for an output."""
+    if isinstance(kind, Given):
+        array(text, name, *kind)
+        return True
     if not isinstance(kind, Leaf):
         if type(value) not in PLAIN:
             raise Unexpected
@@ -126,12 +178,16 @@ def leaf(text: Text, name: str, value: Any, kind: Any) -> bool:
         return True
     if not kind.aval.shape:
         raise Unexpected
-    dtype = text.refer(kind.aval.dtype)
-    text.demand(
-        f"type({name}) is ndarray and {name}.dtype is {dtype} "
-        f"and {name}.shape == {kind.aval.shape} and {name}.flags.carray"
-    )
+    array(text, name, kind.aval.shape, kind.aval.dtype)
     return True
+
+
+def array(text: Text, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Demand a writable array of a form, in C order."""
+    text.demand(
+        f"type({name}) is ndarray and {name}.dtype is {text.refer(dtype)} "
+        f"and {name}.shape == {shape} and {name}.flags.carray"
+    )
 
 
 def held(text: Text, array: Any) -> str:
@@ -141,20 +197,24 @@ def held(text: Text, array: Any) -> str:
     return text.refer(array)
 
 
-def allocated(text: Text, program: Any) -> list[tuple[str, Any]]:
-    """Fresh outputs, with their shapes."""
+def allocated(text: Text, program: Any, inputs: list[str]) -> list[str]:
+    """The outputs: fresh, or donated inputs."""
     names = []
     for i, (shape, dtype) in enumerate(program.outputs):
-        text.put(f"o{i} = empty({shape}, {text.refer(dtype)})")
-        names.append((f"o{i}", shape))
+        if i in program.memory.donated:
+            names.append(inputs[program.memory.donated[i]])
+        else:
+            text.put(f"o{i} = empty({shape}, {text.refer(dtype)})")
+            names.append(f"o{i}")
     return names
 
 
-def started(text: Text, inputs: list[str], outputs: list[tuple[str, Any]], program: Any) -> None:
+def started(text: Text, inputs: list[str], outputs: list[str], program: Any) -> None:
     """Run the program on inputs, constants, outputs and scratch memory of its own."""
     text.put(f"scratch = {text.refer(program.take_scratch)}()")
     constants = [text.refer(c) for c in program.constants]
-    names = ", ".join([*inputs, *constants, *(name for name, _ in outputs), "*scratch"])
+    fresh = [name for i, name in enumerate(outputs) if i not in program.memory.donated]
+    names = ", ".join([*inputs, *constants, *fresh, "*scratch"])
     text.put(f"{text.refer(program)}.launch(({names},))")
     text.put(f"{text.refer(program.give_back)}(scratch)")
 

@@ -17,10 +17,11 @@ from graphjit.ir.symbol import Symbol
 from graphjit.tracing.origin import user_line
 from graphjit.tracing.trace import active, trace_call
 from graphjit.tracing.trees import Arguments, Leaf, flatten
-from graphjit.transforms.compiled import Compiled, check_callable
+from graphjit.transforms.compiled import Compiled
 from graphjit.transforms.derive import Derived, Main, Targets, shown, simplified
 from graphjit.transforms.forward import described
 from graphjit.transforms.known import known
+from graphjit.transforms.methods import check_callable
 from graphjit.transforms.specialise import Program, build_program, conform
 
 COTANGENT_HINT = "A cotangent has the container, shapes and dtypes of the result."

@@ -11,8 +11,9 @@ from graphjit.ir.graph import Graph
 from graphjit.tracing.guards import Guards
 from graphjit.tracing.trees import Arguments, Leaf
 from graphjit.transforms.derive import Derived
+from graphjit.transforms.donate import released
 from graphjit.transforms.explain import Cost
-from graphjit.transforms.quick import MISS, quick_launcher
+from graphjit.transforms.quick import MISS, quick_filler, quick_launcher
 
 
 class Program(Protocol):
@@ -35,11 +36,13 @@ class Program(Protocol):
         ...
 
 
-def build_program(graph: Graph, name: str, labels: Sequence[str]) -> Program:
-    """Compile a graph; ``labels`` are what the user calls its inputs."""
+def build_program(
+    graph: Graph, name: str, labels: Sequence[str], donated: Sequence[tuple[int, int]] = ()
+) -> Program:
+    """Compile a graph; see ``graphjit.codegen.build.build``."""
     from graphjit.codegen.build import build  # passes and renderers: needed only now
 
-    return build(graph, name, labels)
+    return build(graph, name, labels, donated)
 
 
 def optimised(graph: Graph) -> Graph:
@@ -107,6 +110,10 @@ class Specialisation:
         self.hidden = tuple((a, a.shape, a.dtype) for a in answer.captured)
         self.statics, self.runs, self.settled = statics, 0, False
         self._quick: Callable[[tuple[Any, ...]], Any] | None = None
+        self._filler: Callable[[tuple[Any, ...]], Any] | None = None
+        memory = getattr(program, "memory", None)
+        self.donated = tuple(memory.donated.values()) if memory is not None else ()
+        self._destinations: Any = None
 
     @property
     def derived(self) -> Derived:
@@ -121,15 +128,23 @@ class Specialisation:
     def quick(self, args: tuple[Any, ...]) -> Any:
         """The result, or ``MISS`` where the arguments are not quite like those traced."""
         if self._quick is None:  # written when it is first needed
-            self._quick = self._launcher() or missed
+            self._quick = self._launcher(quick_launcher) or missed
         return self._quick(args)
 
-    def _launcher(self) -> Callable[[tuple[Any, ...]], Any] | None:
+    def quick_into(self, args: tuple[Any, ...]) -> Any:
+        """The result in the arrays of the last argument; or ``MISS``, as ``quick``."""
+        if self._filler is None:
+            self._filler = self._launcher(quick_filler) or missed
+        return self._filler(args)
+
+    def _launcher(
+        self, write: Callable[..., Callable[[tuple[Any, ...]], Any] | None]
+    ) -> Callable[[tuple[Any, ...]], Any] | None:
         arguments = self.arguments
         if arguments.kwargs or self.statics or not hasattr(self.program, "launch"):
             return None
         captured = self.answer.captured
-        return quick_launcher(arguments.args, arguments.kinds, captured, self.program, self.result)
+        return write(arguments.args, arguments.kinds, captured, self.program, self.result)
 
     def stale(self) -> str:
         """Why the program no longer says what the function would, or an empty string."""
@@ -149,9 +164,36 @@ class Specialisation:
 
     def run(self, arrays: Sequence[Any]) -> Any:
         """Call the program on conforming arguments."""
+        return self.result(self.program(*self._inputs(arrays)))
+
+    def run_into(self, arrays: Sequence[Any], out: Any) -> Any:
+        """The same; the result is in the arrays of ``out``.
+
+        Raises:
+            OutputError: an array that cannot hold its part of the result.
+        """
+        from graphjit.transforms.out import Destinations  # only for those who use it
+
+        program: Any = self.program
+        inputs = self._inputs(arrays)
+        if self._destinations is None:
+            self._destinations = Destinations(self.result, program.outputs)
+
+        def run(outputs: list[Any]) -> Sequence[Any]:
+            if self.donated:
+                return program(*inputs)  # type: ignore[no-any-return]
+            program.into(inputs, outputs)
+            return outputs
+
+        return self._destinations.filled(run, inputs, out)
+
+    def _inputs(self, arrays: Sequence[Any]) -> Sequence[Any]:
+        """Conforming arguments with the captured arrays, those that are overwritten as copies."""
         if self.hidden:
             arrays = (*arrays, *[conform(*hidden) for hidden in self.hidden])
-        return self.result(self.program(*arrays))
+        if self.donated:
+            arrays = released(arrays, self.donated)
+        return arrays
 
 
 def missed(args: tuple[Any, ...]) -> Any:  # noqa: ARG001 - stands where a launcher would

@@ -81,12 +81,23 @@ def _triangle(m: Any, keep: Any) -> Any:
 
 @implements(np.tril)
 def tril(m: Any, k: int = 0) -> Any:
-    return _triangle(m, lambda mask: np.tril(mask, k))
+    return _triangle(m, k, np.less_equal)
 
 
 @implements(np.triu)
 def triu(m: Any, k: int = 0) -> Any:
-    return _triangle(m, lambda mask: np.triu(mask, k))
+    return _triangle(m, k, np.greater_equal)
+
+
+def _triangle(m: Any, k: int, compare: Any) -> Any:
+    """Zeros where a column's number does not compare so with its row's plus ``k``."""
+    x = lift(builder_of(m), m)
+    builder, shape = x.builder, (*x.shape * 2,)[-2:]  # a vector is every row of a matrix
+    row, column = (
+        Symbol(builder, builder.emit("iota", shape=shape, axis=axis, dtype=np.dtype(np.int64)))
+        for axis in (0, 1)
+    )
+    return np.where(compare(column, row + k if k else row), x, np.zeros((), x.dtype))
 
 
 @implements(np.shape)

@@ -11,6 +11,7 @@ import numpy as np
 from graphjit.errors import ShapeError
 from graphjit.ir.builder import Builder
 from graphjit.ir.dispatch import builder_of, cast, emit, joint
+from graphjit.ir.numpy.einsum_order import order
 from graphjit.ir.registry import implements, refuse
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -26,7 +27,7 @@ class Term(NamedTuple):
 
 @implements(np.einsum)
 def einsum(*operands: Any, out: Any = None, optimize: Any = False, **options: Any) -> Any:
-    """Contract the operands pair by pair, in the order that NumPy's path search finds cheapest."""
+    """Contract the operands pair by pair, in the order that takes the fewest multiplications."""
     builder = builder_of(*operands)
     dtype = options.pop("dtype", None)
     refuse(builder, np.einsum, out=out, **options)
@@ -41,7 +42,8 @@ def contracted(terms: Sequence[Term], output: str) -> Any:
     """The sum of products of the terms, with the axes of ``output``."""
     sizes = {c: n for term in terms for c, n in axis_sizes(term) if n != 1}
     work = [without_ones(diagonal(term), sizes) for term in terms]
-    for step in path(work, output):
+    lengths = {c: n for term in work for c, n in axis_sizes(term)}
+    for step in order([term.letters for term in work], output, lengths):
         chosen = [work.pop(i) for i in sorted(step, reverse=True)]
         work.append(joined(list(reversed(chosen)), work, output))
     return lined_up(summed(work[0], output), output)
@@ -49,15 +51,6 @@ def contracted(terms: Sequence[Term], output: str) -> Any:
 
 def axis_sizes(term: Term) -> Iterable[tuple[str, int]]:
     return zip(term.letters, term.value.shape, strict=True)
-
-
-def path(terms: Sequence[Term], output: str) -> Sequence[Sequence[int]]:
-    """Which terms to contract at each step; a result goes to the end."""
-    if len(terms) < 3:
-        return [range(len(terms))][: len(terms) - 1]
-    shapes = [np.broadcast_to(np.float64(0), term.value.shape) for term in terms]
-    spec = ",".join(term.letters for term in terms) + "->" + output
-    return np.einsum_path(spec, *shapes, optimize="greedy")[0][1:]
 
 
 def joined(chosen: list[Term], rest: list[Term], output: str) -> Term:

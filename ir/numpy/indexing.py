@@ -172,6 +172,7 @@ def located(x: Any, index: int, axis: int) -> int:
 def advanced(x: Any, arrays: dict[int, Any], keys: list[Any]) -> Any:
     """A gather, its result's axes moved to where NumPy puts them."""
     axes = tuple(arrays)
+    x = lift(builder_of(x, *arrays.values()), x)  # an index may be of a loop's step, x from outside
     index = indices(x, arrays)
     result = emit("gather", x, *index, axes=axes)
     # NumPy: adjacent array keys stay in place; separated by a slice or None they go first.

@@ -1,7 +1,8 @@
 """Contractions: sums of products of two operands, in einsum's notation.
 
 A specification such as ``ij,jk->ik`` names every axis; each letter occurs at most once in an
-operand, and one that is summed occurs in both. The transposes permute the three terms.
+operand, and one that is summed occurs in both. The transposes permute the three terms. That a
+result is ``symmetric`` is a remark of the last passes to code generation.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ def terms(spec: str) -> tuple[str, str, str]:
     return first, second, result
 
 
-def contracted(a: Aval, b: Aval, spec: str) -> Aval:
+def contracted(a: Aval, b: Aval, spec: str, **remarks: bool) -> Aval:
     """The aval with the axes that the specification names as the result's."""
     first, second, result = terms(spec)
     sizes = dict(zip(first + second, a.shape + b.shape, strict=True))
     return Aval(tuple(sizes[letter] for letter in result), a.dtype)
 
 
-def transpose(ct: Any, a: Any, b: Any, spec: str) -> tuple[Any, Any]:
+def transpose(ct: Any, a: Any, b: Any, spec: str, **remarks: bool) -> tuple[Any, Any]:
     """The cotangent contracted with the other operand, for each of the two."""
     first, second, result = terms(spec)
     return np.einsum(f"{result},{second}->{first}", ct, b), np.einsum(
@@ -36,7 +37,7 @@ def transpose(ct: Any, a: Any, b: Any, spec: str) -> tuple[Any, Any]:
     )
 
 
-def paired(spec: str) -> bool:
+def paired(spec: str, **remarks: bool) -> bool:
     """Whether each element of one operand meets exactly one of the other, as in ``i,i->``."""
     first, second, _ = terms(spec)
     return set(first) == set(second)
@@ -50,6 +51,6 @@ def aligned(x: Any, letters: str, target: str, shape: tuple[int, ...]) -> Any:
 
 
 row(
-    "contract", "contract", numpy=lambda a, b, spec: np.einsum(spec, a, b, optimize=True),
+    "contract", "contract", numpy=lambda a, b, spec, **_: np.einsum(spec, a, b, optimize=True),
     aval=contracted, transpose=transpose, latex="{0} {1}",
 )  # fmt: skip

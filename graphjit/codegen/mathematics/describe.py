@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphjit.codegen.loops import Let, Scalar, Value
 from graphjit.codegen.scalars import Scalars
@@ -25,11 +23,12 @@ PLACES |= dict.fromkeys(("sin", "cos", "tan"), "trigonometric")
 PLACES |= dict.fromkeys(("arcsin", "arccos", "arctan", "arctan2"), "inverse")
 PLACES |= dict.fromkeys(("erf", "erfc"), "error")
 PLACES |= dict.fromkeys(("gammaln", "digamma"), "gamma")
+APART = {"gammaln_below_zero": "gamma_negative"}  # parts of others, out of their way
+PLACES |= APART
 _KNOWN: dict[str, Description] = {}
 
 
-@dataclass(frozen=True)
-class ScalarFunction:
+class ScalarFunction(NamedTuple):
     """A function as scalar statements, each value assigned once.
 
     Attributes:
@@ -77,13 +76,14 @@ def scalar_function(op: str, dtype: DType, *, fused: bool = True) -> ScalarFunct
     def let(
         op: str, operands: tuple[Scalar, ...], dtype: DType, params: tuple[Any, ...] = ()
     ) -> Scalar:
-        key = op, tuple(map(identity, operands)), dtype, params
-        if key not in known:
-            known[key] = Value(next(names), dtype)
-            body.append(Let(known[key], op, operands, params))
-        return known[key]
+        key = op, dtype.char, params, *map(identity, operands)
+        value = known.get(key)
+        if value is None:
+            value = known[key] = Value(next(names), dtype)
+            body.append(Let(value, op, operands, params))
+        return value
 
-    count = len(inspect.signature(description).parameters) - 1
+    count = description.__code__.co_argcount - 1  # less ``k``
     parameters = tuple(Value("xyz"[i], dtype) for i in range(count))
     result = description(Scalars(let, fused=fused), *parameters)
     used = tuple(needed(body, result))
@@ -92,7 +92,7 @@ def scalar_function(op: str, dtype: DType, *, fused: bool = True) -> ScalarFunct
 
 def summary(op: str) -> str:
     """What the description says of its function."""
-    return (inspect.getdoc(description_of(op)) or op).split("\n", 1)[0]
+    return (description_of(op).__doc__ or op).split("\n", 1)[0]
 
 
 def needed(body: list[Let], result: Scalar) -> list[Let]:
@@ -116,5 +116,5 @@ def description_of(op: str) -> Description:
 def identity(x: Scalar) -> Any:
     """What tells operands apart: 0 and -0 are equal, but not the same."""
     if isinstance(x, Value):
-        return x
-    return (repr(float(x.value)) if x.dtype.kind == "f" else int(x.value)), x.dtype
+        return x.name
+    return (repr(float(x.value)) if x.dtype.kind == "f" else int(x.value)), x.dtype.char

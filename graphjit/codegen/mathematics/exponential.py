@@ -8,7 +8,7 @@ from ``benchmarks/fits``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -72,8 +72,7 @@ TANH = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Range:
+class Range(NamedTuple):
     """Where a power is neither 0 nor infinite, and from where on it is at least twice ``least``."""
 
     low: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,8 +10,7 @@ from graphjit.codegen.loops import Constant, Scalar
 from graphjit.ir.aval import DType
 
 
-@dataclass(frozen=True)
-class Format:
+class Format(NamedTuple):
     """A binary format of IEEE 754.
 
     Attributes:

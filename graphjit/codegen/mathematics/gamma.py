@@ -3,7 +3,7 @@
 Between 0 and 15/2 the recurrence gamma(x + 1) = x gamma(x) leads to [19/16, 5/2], where log gamma
 is (x - 1)(x - 2) times a polynomial; beyond, Stirling's series in 1/x, refitted (M. Abramowitz and
 I. Stegun, Handbook of Mathematical Functions, 6.1.15, 6.1.41, 6.3.5, 6.3.7, 6.3.18, 6.4.6, 6.4.7,
-6.4.11). Below 0 the C library is asked for log |gamma|; the derivatives are reflected.
+6.4.11). Below 0, ``gamma_negative`` has log |gamma|; the derivatives are reflected.
 
 The coefficients are minimax fits, from ``benchmarks/fits``: ``NEAR`` of log gamma(2 + d)/(d (d +
 1)) for d from -13/16 to 1/2; ``FAR`` of what Stirling's formula lacks, times x, in powers of 1/x^2
@@ -95,7 +95,7 @@ def gammaln(k: Scalars, x: Scalar) -> Scalar:
     series = k.fma(rest, polynomial(k, rest, others), Constant(first, x.dtype))
     near = k.fma(k.multiply(rest, k.add(rest, 1)), series, signed)
     usual = k.select(far, stirling(k, x, logarithm), near)
-    value = k.rare(k.less(x, 0), usual, "lgamma", x)
+    value = k.rare(k.less(x, 0), usual, "gammaln_below_zero", x)
     return k.select(k.equal(x, -math.inf), x, value)
 
 

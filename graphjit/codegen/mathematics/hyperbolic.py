@@ -6,7 +6,7 @@ it is close to 1 too. The coefficients are from ``benchmarks/fits``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -56,8 +56,7 @@ LIMIT = {8: 710.6, 4: 89.6}  # beyond it both are infinite
 EVEN = 100  # beyond it 2**-n does not matter beside 2**n
 
 
-@dataclass(frozen=True)
-class Quarters:
+class Quarters(NamedTuple):
     """What sinh and cosh of ``n log(2) + r`` are made of.
 
     Attributes:
@@ -126,7 +125,7 @@ def log_of_sum(k: Scalars, x: Scalar, total: Scalar, error: Scalar) -> Scalar:
     large = k.greater(x, 2.0 ** (form.digits // 2 + 2))
     total = k.select(large, x, total)
     p = parts(k, total, k.select(large, 0, error))
-    p = replace(p, n=k.add(p.n, k.select(large, form.real(1.0), form.real(0.0))))
+    p = p._replace(n=k.add(p.n, k.select(large, form.real(1.0), form.real(0.0))))
     return valid(k, total, natural(k, p))
 
 
@@ -180,7 +179,7 @@ def short_arctanh(k: Scalars, x: Scalar, magnitude: Scalar) -> Scalar:
     rest = k.add(residual(k, above, q, below), error)
     inverse = k.fma(above, -1 / 1.75**2, 2 / 1.75)  # 1 / above, to 2 percent
     p = parts(k, q)
-    half = k.multiply(natural(k, replace(p, tail=k.fma(rest, inverse, p.tail))), 0.5)
+    half = k.multiply(natural(k, p._replace(tail=k.fma(rest, inverse, p.tail))), 0.5)
     edge = k.select(k.equal(magnitude, 1), form.real(np.inf), form.real(np.nan))
     far = k.copysign(k.select(k.less(magnitude, 1), half, edge), x)
     return k.select(k.less(magnitude, 0.5), near, far)

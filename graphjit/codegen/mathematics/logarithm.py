@@ -8,7 +8,7 @@ short enough to do without the division. The coefficients are from ``benchmarks/
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,8 +60,7 @@ LOG10_SHORT = {
 RAISE = 54  # powers of two by which a subnormal number is raised
 
 
-@dataclass(frozen=True)
-class Parts:
+class Parts(NamedTuple):
     """What the logarithm of a positive number is made of.
 
     Attributes:
@@ -179,14 +178,18 @@ def logit(k: Scalars, x: Scalar) -> Scalar:
     return valid(k, q, natural(k, parts(k, raised, more, bias)))
 
 
-def in_base(k: Scalars, p: Parts, factor: tuple[float, float]) -> Pair:
-    """log(1 + f) times a constant in two parts, as a sum of two."""
+def in_base(k: Scalars, p: Parts, factor: tuple[float, float], more: Scalar | None) -> Scalar:
+    """log(1 + f) times a constant in two parts, and some more, with one rounding of its size."""
     high = k.subtract(p.f, p.half)
     if not k.fused:
         high = head(k, high)
     low = k.add(k.subtract(k.subtract(p.f, high), p.half), p.tail)
+    rest = k.fma(high, factor[1], more) if more is not None else k.multiply(high, factor[1])
+    rest = k.fma(low, factor[0], rest)
+    if k.fused:
+        return k.fma(high, factor[0], rest)
     product, error = two_product(k, high, format_of(high).real(factor[0]))
-    return product, k.fma(low, factor[0], k.fma(high, factor[1], error))
+    return k.add(product, k.add(error, rest))
 
 
 def direct(
@@ -208,7 +211,7 @@ def log2(k: Scalars, x: Scalar) -> Scalar:
     if x.dtype == np.float32:
         return valid(k, x, direct(k, x, LOG2_FACTOR, LOG2_SHORT[4], (1.0, 0.0)))
     p = parts_of(k, x)
-    return valid(k, x, summed(k, p.n, *in_base(k, p, LOG2_E[8])))
+    return valid(k, x, k.add(p.n, in_base(k, p, LOG2_E[8], None)))
 
 
 @describes("log10")
@@ -218,11 +221,5 @@ def log10(k: Scalars, x: Scalar) -> Scalar:
     if x.dtype == np.float32:
         return valid(k, x, direct(k, x, LOG10_FACTOR, LOG10_SHORT[4], (first, second)))
     p = parts_of(k, x)
-    high, low = in_base(k, p, LOG10_E[8])
-    return valid(k, x, summed(k, k.multiply(p.n, first), high, k.fma(p.n, second, low)))
-
-
-def summed(k: Scalars, a: Scalar, b: Scalar, low: Scalar) -> Scalar:
-    """``a + b + low``, where a is 0 or larger than b."""
-    total = k.add(a, b)
-    return k.add(total, k.add(k.add(k.subtract(a, total), b), low))
+    rest = in_base(k, p, LOG10_E[8], k.multiply(p.n, second))
+    return valid(k, x, k.fma(p.n, first, rest))

@@ -7,25 +7,21 @@ from __future__ import annotations
 
 from graphjit.codegen.loops import Scalar
 from graphjit.codegen.mathematics.describe import describes
-from graphjit.codegen.mathematics.exponential import power_of_two
 from graphjit.codegen.mathematics.formats import format_of
-from graphjit.codegen.mathematics.logarithm import separated
-from graphjit.codegen.mathematics.polynomial import head, polynomial
+from graphjit.codegen.mathematics.polynomial import halves, head
 from graphjit.codegen.scalars import Scalars
 
-# (1 + f)**(-1/3) on √½ <= 1 + f <= √2.
+# (1 - e)**(-1/3) for |e| <= 0.1025.
 INVERSE = {
     8: (
-        1.0000000000264553, -0.333333336430702, 0.22222220842790033, -0.17283888679308118,
-        0.1440337160196947, -0.1248637477998595, 0.11096438327477869, -0.09957289559569095,
-        0.09109880090641445, -0.09317652488576103, 0.09510377672398782, -0.05417588263079017,
+        0.999999999988695, 0.3333333462908713, 0.22222225359483797, 0.17282965972219103,
+        0.14401894078933342, 0.12669571086972273, 0.1129850182404765,
     ),
     4: (
-        1.0000038146972656, -0.3332609236240387, 0.22160667181015015, -0.17582154273986816,
-        0.16040277481079102, -0.1080331951379776,
+        0.9999979734420776, 0.33332833647727966, 0.22374938428401947, 0.17457522451877594,
     ),
 }  # fmt: skip
-INVERSE_ROOTS = 0.7937005259840998, 1.2599210498948732  # of 2 and of 1/2
+SHIFT = 0.068  # of the seed's exponent: it makes the largest |e| least, 0.1021
 RAISE = 54  # a multiple of 3
 
 
@@ -33,30 +29,38 @@ RAISE = 54  # a multiple of 3
 def cbrt(k: Scalars, x: Scalar) -> Scalar:
     """The real cube root.
 
-    An inverse root v of half the digits is a polynomial's; t = m v**2, shortened so that its
+    An inverse root v of half the digits is found first; t = m v**2, shortened so that its
     square is exact, is corrected by (m - t**3) v**2 / 3, and the next term of the series.
     """
     form, magnitude = format_of(x), k.absolute(x)
-    small = k.less(magnitude, form.least)
-    n, m = separated(k, k.select(small, k.multiply(magnitude, 2.0**RAISE), magnitude))
-    shifted = k.fma(n, 1 / 3, form.shifter)  # n / 3, rounded
-    odd = k.fma(k.subtract(form.shifter, shifted), 3, n)  # -1, 0 or 1
-    v = polynomial(k, k.subtract(m, 1), INVERSE[x.dtype.itemsize])
-    up, down = k.greater(odd, 0), k.less(odd, 0)
-    v, m = (
-        k.multiply(y, k.select(up, above, k.select(down, below, form.real(1.0))))
-        for y, above, below in ((v, *INVERSE_ROOTS), (m, 2.0, 0.5))
-    )
+    small = k.less(magnitude, form.least * 2.0**RAISE)  # what is left of it by t**3 loses digits
+    m = k.select(small, k.multiply(magnitude, 2.0**RAISE), magnitude)
+    v = inverse_root(k, m)
     square = k.multiply(v, v)
     t = head(k, k.multiply(m, square))
     rest = remainder_of_cube(k, m, t)
     share = k.fma(k.multiply(rest, k.multiply(square, v)), 1 / 9, 1 / 3)
     root = k.fma(k.multiply(rest, square), share, t)
-    scale = power_of_two(k, shifted, 0)
-    scale = k.multiply(scale, k.select(small, form.real(2.0 ** -(RAISE // 3)), form.real(1.0)))
-    value = k.copysign(k.multiply(root, scale), x)
+    root = k.multiply(root, k.select(small, form.real(2.0 ** -(RAISE // 3)), form.real(1.0)))
     usual = k.logical_and(k.greater(magnitude, 0), k.isfinite(x))
-    return k.select(usual, value, x)
+    return k.select(usual, k.copysign(root, x), x)
+
+
+def inverse_root(k: Scalars, m: Scalar) -> Scalar:
+    """m**(-1/3) of a positive normal number.
+
+    A float's bits are about the logarithm, so a third of them is that of the cube root. Those
+    that a float of a large power has room for are enough; a polynomial corrects the seed.
+    """
+    form = format_of(m)
+    shift = form.whole(8 * m.dtype.itemsize - form.digits)
+    bits = k.bitwise_or(k.right_shift(k.bits(m), shift), form.whole(form.bits(2.0**form.digits)))
+    zero = (form.bias * 4 / 3 - SHIFT) * 2.0 ** (form.digits - shift.value)
+    third = k.fma(k.from_bits(bits), -1 / 3, 2.0**form.digits * 4 / 3 + zero)
+    seed = k.from_bits(k.left_shift(k.bits(third), shift))
+    error = k.subtract(1, k.multiply(k.multiply(m, seed), k.multiply(seed, seed)))
+    correction = halves(k, error, k.multiply(error, error), INVERSE[m.dtype.itemsize])
+    return k.multiply(seed, correction)
 
 
 def remainder_of_cube(k: Scalars, m: Scalar, t: Scalar) -> Scalar:

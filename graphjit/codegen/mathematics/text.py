@@ -5,7 +5,6 @@ A product and a sum are two operations there, each rounded: Python has no ``fma`
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 
 from graphjit.codegen.expressions import expression, name
 from graphjit.codegen.loops import Let
-from graphjit.codegen.mathematics.describe import described, scalar_function, summary
+from graphjit.codegen.mathematics.describe import APART, described, scalar_function, summary
 from graphjit.ir.aval import DType
 
 
@@ -35,20 +34,25 @@ def right_side(s: Let) -> str:
         return f"np.{s.operands[0].dtype.name}({operands[0]}).view({real})"
     if s.op == "rare":
         condition, usual, *arguments = operands
-        home = "np" if hasattr(np, s.params[0]) else "math"
-        called = f"{home}.{s.params[0]}({', '.join(arguments)})"
+        called = f"{elsewhere(s.params[0], s.value.dtype)}({', '.join(arguments)})"
         return f"{real}({called}) if {condition} else {usual}"
     if described(s.op, s.value.dtype):
         return f"{scalar_function(s.op, s.value.dtype).name}({', '.join(operands)})"
     return expression(s)
 
 
+def elsewhere(function: str, dtype: DType) -> str:
+    """The name of a function that is rarely called."""
+    return scalar_function(function, dtype).name if function in APART else f"np.{function}"
+
+
 def dependencies(op: str, dtype: DType) -> list[tuple[str, DType]]:
     """The functions that the text of one calls, and itself, each after what it calls."""
     found: dict[tuple[str, DType], None] = {}
     for s in scalar_function(op, dtype, fused=False).body:
-        if described(s.op, s.value.dtype):
-            found.update(dict.fromkeys(dependencies(s.op, s.value.dtype)))
+        function = s.params[0] if s.op == "rare" else s.op
+        if function in APART or described(s.op, s.value.dtype):
+            found.update(dict.fromkeys(dependencies(function, s.value.dtype)))
     return [*found, (op, dtype)]
 
 
@@ -58,24 +62,12 @@ def python_texts(functions: Iterable[tuple[str, DType]]) -> str:
     return "\n\n".join(python_text(*f) for f in wanted)
 
 
-class Library:
-    """The functions of ``math`` that NumPy lacks, with a value at a pole, as Numba's have."""
-
-    @staticmethod
-    def lgamma(x: float) -> float:
-        """The logarithm of |gamma|."""
-        try:
-            return math.lgamma(x)
-        except ValueError:
-            return math.inf
-
-
 @cache
 def python_function(op: str) -> Callable[..., Any]:
     """The function on NumPy's scalars, run as Python, for either dtype."""
     forms = {}
     for dtype in map(np.dtype, (np.float32, np.float64)):
-        namespace: dict[str, Any] = {"np": np, "math": Library}
+        namespace: dict[str, Any] = {"np": np}
         exec(python_texts([(op, dtype)]), namespace)  # noqa: S102 - our own text
         forms[dtype] = namespace[scalar_function(op, dtype).name]
 

@@ -4,8 +4,8 @@ The multiple is taken off in parts whose products are exact (W. J. Cody and W. W
 Manual for the Elementary Functions, 1980; J.-M. Muller, Elementary Functions, 3rd ed., 11.2), so
 one rounding of ``a b + c`` or two give the same. Beyond ``LIMIT`` the C library is asked.
 
-The coefficients are minimax fits, from ``benchmarks/fits``, of (sin(r)/r - 1)/r^2 and of
-(cos(r) - 1 + r^2/2)/r^4 in powers of r^2 for |r| <= pi/4.
+The coefficients are minimax fits, from ``benchmarks/fits``, of (sin(r)/r - 1)/r^2, of
+(cos(r) - 1 + r^2/2)/r^4 and of (tan(r)/r - 1)/r^2 in powers of r^2 for |r| <= pi/4.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ import numpy as np
 
 from graphjit.codegen.loops import Constant, Scalar
 from graphjit.codegen.mathematics.describe import describes
-from graphjit.codegen.mathematics.polynomial import Pair, fast_two_sum, head, horner
+from graphjit.codegen.mathematics.formats import format_of
+from graphjit.codegen.mathematics.polynomial import (
+    Pair,
+    fast_two_sum,
+    halves,
+    horner,
+    residual,
+)
 from graphjit.codegen.scalars import Scalars
 
 LIMIT = 1e6  # below it the number of quarter turns has at most 20 bits
@@ -42,12 +49,25 @@ COSINE = {
     ),
 }  # fmt: skip
 
+TANGENT = {
+    8: (
+        0.33333333333332715, 0.13333333333422678, 0.05396825392304454, 0.021869489691021596,
+        0.008863218069748494, 0.0035922984598443577, 0.0014547036753709284, 0.0005952829402987633,
+        0.00022176366303966165, 0.0001377439865138739, -2.8038345032875875e-05,
+        9.091571106711332e-05, -4.5639119952757106e-05, 2.104054265814925e-05,
+    ),
+    4: (
+        0.3333314061164856, 0.13339181244373322, 0.05338236689567566, 0.02452530898153782,
+        0.0029780406039208174, 0.009463969618082047,
+    ),
+}  # fmt: skip
+
 
 @describes("sin")
 def sin(k: Scalars, x: Scalar) -> Scalar:
     """The sine: its kernel after an even number of quarter turns, else that of the cosine."""
     magnitude = k.absolute(x)
-    turns, r = reduced(k, magnitude, accurate=x.dtype == np.float64)
+    turns, r = reduced(k, magnitude)
     sine, cosine = kernels(k, *r)
     value = k.select(odd(k, turns), k.add(*cosine), k.add(*sine))
     sign = k.bitwise_xor(k.bits(x), second_bit_on_top(k, turns))
@@ -59,7 +79,7 @@ def sin(k: Scalars, x: Scalar) -> Scalar:
 def cos(k: Scalars, x: Scalar) -> Scalar:
     """The cosine: the sine a quarter turn on."""
     magnitude = k.absolute(x)
-    turns, r = reduced(k, magnitude, accurate=x.dtype == np.float64)
+    turns, r = reduced(k, magnitude)
     sine, cosine = kernels(k, *r)
     value = k.select(odd(k, turns), k.add(*sine), k.add(*cosine))
     usual = flipped(k, value, second_bit_on_top(k, k.add(turns, 1)))
@@ -68,33 +88,57 @@ def cos(k: Scalars, x: Scalar) -> Scalar:
 
 @describes("tan")
 def tan(k: Scalars, x: Scalar) -> Scalar:
-    """Sine over cosine, or after an odd number of quarter turns minus the reciprocal."""
+    """The tangent of what is left, or after an odd number of quarter turns minus its inverse."""
     magnitude = k.absolute(x)
-    turns, r = reduced(k, magnitude)
-    sine, cosine = (fast_two_sum(k, *pair) for pair in kernels(k, *r))
-    crosswise = odd(k, turns)
-    over = [k.select(crosswise, c, s) for s, c in zip(sine, cosine, strict=True)]
-    under = [k.select(crosswise, s, c) for s, c in zip(sine, cosine, strict=True)]
-    value = quotient(k, (over[0], over[1]), (under[0], under[1]))
+    turns, value, inverse = (long_tan if x.dtype == np.float64 else short_tan)(k, magnitude)
     sign = k.bitwise_xor(k.bits(x), on_top(k, turns))
-    return k.rare(k.greater(magnitude, LIMIT), flipped(k, value, sign), "tan", x)
+    usual = flipped(k, k.select(odd(k, turns), inverse, value), sign)
+    return k.rare(k.greater(magnitude, LIMIT), usual, "tan", x)
 
 
-def reduced(k: Scalars, x: Scalar, *, accurate: bool = True) -> tuple[Scalar, Pair]:
+def long_tan(k: Scalars, x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    """Quarter turns, the tangent of the rest, and its inverse without the tangent's error."""
+    turns, r = reduced(k, x)
+    value, error = tangent(k, *r)
+    inverse = k.divide(1, value)
+    lost = k.fma(k.negative(inverse), error, residual(k, format_of(x).real(1.0), inverse, value))
+    return turns, value, k.fma(lost, inverse, inverse)
+
+
+def short_tan(k: Scalars, x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    """The same for float32: what is added to the rest is added in float64."""
+    turns, r = reduced_short(k, x)
+    near = k.cast(r, x.dtype)
+    square = k.multiply(near, near)
+    share = k.multiply(square, horner(k, square, TANGENT[4]))
+    value = k.cast(k.fma(r, k.cast(share, np.float64), r), x.dtype)
+    return turns, value, k.divide(1, value)
+
+
+def reduced(k: Scalars, x: Scalar) -> tuple[Scalar, Pair]:
     """Quarter turns in x >= 0 as an integer's low bits, and the rest with its rounding error.
 
-    A float32 is reduced as a float64; its rest has an error of 0 where that is accurate enough.
+    A float32 is reduced as a float64; its rest is accurate enough with an error of 0.
     """
-    double = k.cast(x, np.float64)
-    rounded = k.fma(double, TWO_OVER_PI, Constant(ROUND, double.dtype))
+    if x.dtype == np.float32:
+        whole, r = reduced_short(k, x)
+        return whole, (k.cast(r, x.dtype), zero(x))
+    rounded, turns, first = turned(k, x)
+    return k.bits(rounded), rest(k, turns, first)
+
+
+def reduced_short(k: Scalars, x: Scalar) -> Pair:
+    """The same of a float32, the rest as a float64."""
+    rounded, turns, first = turned(k, k.cast(x, np.float64))
+    r = k.fma(k.negative(turns), QUARTER[1] + QUARTER[2], first)
+    return k.cast(k.bits(rounded), np.int32), r
+
+
+def turned(k: Scalars, x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    """Quarter turns in the last bits of a number, as a number, and what their first part leaves."""
+    rounded = k.fma(x, TWO_OVER_PI, Constant(ROUND, x.dtype))
     turns = k.subtract(rounded, ROUND)
-    first = k.fma(k.negative(turns), QUARTER[0], double)
-    if x.dtype == np.float64:
-        return k.bits(rounded), rest(k, turns, first)
-    whole = k.fma(k.negative(turns), QUARTER[1] + QUARTER[2], first)
-    high = k.cast(whole, x.dtype)
-    low = k.cast(k.subtract(whole, k.cast(high, np.float64)), x.dtype) if accurate else zero(high)
-    return k.cast(k.bits(rounded), np.int32), (high, low)
+    return rounded, turns, k.fma(k.negative(turns), QUARTER[0], x)
 
 
 def rest(k: Scalars, turns: Scalar, first: Scalar) -> Pair:
@@ -121,23 +165,18 @@ def kernels(k: Scalars, r: Scalar, low: Scalar) -> tuple[Pair, Pair]:
     return (r, cubic), (near, k.add(lost, quartic))
 
 
+def tangent(k: Scalars, r: Scalar, low: Scalar) -> Pair:
+    """The tangent of r + low for |r| <= pi/4 and its rounding error; its slope is 1 + tan^2."""
+    square = k.multiply(r, r)
+    series = halves(k, square, k.multiply(square, square), TANGENT[8])
+    tail = k.multiply(k.multiply(r, square), series)
+    near = k.add(r, tail)
+    return fast_two_sum(k, r, k.add(tail, k.fma(k.multiply(low, near), near, low)))
+
+
 def zero(x: Scalar) -> Constant:
     """Nothing to correct."""
     return Constant(0.0, x.dtype)
-
-
-def quotient(k: Scalars, a: Pair, b: Pair) -> Scalar:
-    """A / b in a little more than working precision.
-
-    The upper half of a first quotient times either half of the divisor is exact.
-    """
-    inverse = k.divide(1, b[0])
-    value = head(k, k.multiply(a[0], inverse))
-    high = head(k, b[0])
-    low = k.add(k.subtract(b[0], high), b[1])
-    minus = k.negative(value)
-    left = k.fma(minus, low, k.add(k.fma(minus, high, a[0]), a[1]))
-    return k.fma(left, inverse, value)
 
 
 def odd(k: Scalars, turns: Scalar) -> Scalar:
