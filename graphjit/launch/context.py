@@ -26,17 +26,24 @@ class Context:
 
     Attributes:
         kept: Every object whose address is among the words.
+        owned: The places of objects that the code itself puts there, and lets go of.
     """
 
     def __init__(self) -> None:
         self.words = [0] * HEAD
         self.kept: list[Any] = []
+        self.owned = [KEPT, KEPT + 1]
         self._places: dict[tuple[str, int], int] = {}
 
     def number(self, value: int) -> int:
         """The place of a word of its own."""
         self.words.append(value)
         return len(self.words) - 1
+
+    def owner(self) -> int:
+        """The place of an object that the code puts there; none at first."""
+        self.owned.append(self.number(0))
+        return self.owned[-1]
 
     def object(self, value: Any) -> int:
         """The place of an object's address; the same for the same object."""

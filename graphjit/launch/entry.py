@@ -14,7 +14,6 @@ from graphjit.codegen.native import compiled
 from graphjit.launch import layout
 from graphjit.launch.context import (
     CALLS,
-    KEPT,
     KERNEL,
     MISS,
     MISSED,
@@ -69,7 +68,7 @@ class Entry:
         self._kept = (context.kept, kernel)
         context.words[CALLS], context.words[TRACES] = calls, traces
         context.words[KERNEL] = kernel.address
-        self._words = context.sealed()
+        self._words, self._owned = context.sealed(), tuple(context.owned)
         self.start, self.body = self._code.address("entry"), self._code.address("body")
 
     @property
@@ -87,14 +86,12 @@ class Entry:
         self._words[MISS : MISSED + 1] = [code, first]  # in one step of the interpreter
 
     # When Python ends, the names of this module may be gone before its last objects.
-    def __del__(
-        self, _pool: int = POOL, _kept: int = KEPT, _free: Any = FREE, _let_go: Any = LET_GO
-    ) -> None:
+    def __del__(self, _pool: int = POOL, _free: Any = FREE, _let_go: Any = LET_GO) -> None:
         words = getattr(self, "_words", None)
         if words is not None:
             _free(words[_pool])
-            _let_go(words[_kept])
-            _let_go(words[_kept + 1])
+            for place in self._owned:
+                _let_go(words[place])
 
 
 class Launcher:

@@ -11,6 +11,7 @@ import ctypes
 import importlib
 import sys
 import sysconfig
+import weakref
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -27,9 +28,11 @@ ITEMS = 3 * WORD  # of a list the address of its items
 TUPLE_ITEMS = tuple.__basicsize__  # of a tuple the first one
 CELL = 2 * WORD  # what a closure's cell holds
 DATA, RANK, SHAPE = 2 * WORD, 3 * WORD, 4 * WORD  # of an array
-DTYPE, FLAGS = 7 * WORD, 8 * WORD
+DTYPE, FLAGS, WEAK = 7 * WORD, 8 * WORD, 9 * WORD
 SCALAR_TYPE, BYTE_ORDER = 2 * WORD, 3 * WORD + 2  # of a dtype
 C_CONTIGUOUS, ALIGNED = 0x1, 0x100
+OF_ITS_OWN = 0x1 | 0x4 | 0x100 | 0x400  # contiguous, owns its data, aligned, writeable
+IN_FORTRAN = 0x2
 PAGE = 4096  # bytes, below which there is nothing
 NEW_FROM_DESCR = 94  # in NumPy's table of C functions; the order is part of its binary interface
 TP_ALLOC = 47  # CPython's number of a type's slot
@@ -117,6 +120,7 @@ def arrays_are_known() -> bool:
         and word(id(array.dtype) + SCALAR_TYPE) == id(np.float32)
         and orders == [b"=", swapped.byteorder.encode()]
         and flags_are_known(array)
+        and weak_references_are_known(array)
     )
 
 
@@ -129,6 +133,14 @@ def flags_are_known(array: np.ndarray[Any, Any]) -> bool:
         and bool(number(id(a) + FLAGS) & ALIGNED) == a.flags.aligned
         for a in cases
     )
+
+
+def weak_references_are_known(array: np.ndarray[Any, Any]) -> bool:
+    """Where an array has its weak references, and the flags of one that was just made."""
+    none = word(id(array) + WEAK)
+    one = weakref.ref(array)
+    fresh = number(id(array) + FLAGS) & ~IN_FORTRAN == OF_ITS_OWN
+    return fresh and none == 0 and word(id(array) + WEAK) == id(one)
 
 
 def scalars_are_known() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from graphjit.codegen.objects import WORD
 from graphjit.launch import layout
 from graphjit.launch.arguments import plain
 from graphjit.launch.context import Context
+from graphjit.launch.reuse import HUGE, LARGE, LargeArray
 from graphjit.launch.text import Text
 from graphjit.launch.trees import PLAIN, Marker, Unexpected, children
 
@@ -53,6 +55,10 @@ class Results:
     def fresh(self, index: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         """An array of a form; making it takes a reference to the dtype."""
         text, form = self.text, self.context.form(shape, dtype)
+        size = dtype.itemsize * math.prod(shape)
+        large = LargeArray(text, self.context, shape, form) if LARGE <= size <= HUGE else None
+        if large is not None:
+            large.attempted()
         known = text.word(form + 1)
         text.call(self.context.function("Py_IncRef"), "void", f"ptr {known}")
         made = text.call(
@@ -60,6 +66,9 @@ class Results:
             f"i32 {len(shape)}", f"ptr {text.slot(form + 5)}", "ptr null", "ptr null", "i32 0",
             "ptr null",
         )  # fmt: skip
+        if large is not None:
+            text.demand(f"icmp ne ptr {made}, null", "failed")
+            made = large.kept(made)
         self.objects[index] = (made, self.own(made))
         self.addresses.append(text.load(made, layout.DATA))
 

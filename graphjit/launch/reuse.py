@@ -1,5 +1,7 @@
 """Results that nobody holds any more are filled again, as ``zip`` does with its tuples.
 
+Of a large array it is the memory that counts: for new one, the system clears page by page.
+
 A result of tuples and NumPy scalars is most of what a short call costs. The last two are kept: two,
 since a loop that assigns the result still holds the one before while the next is computed. A tree
 is filled again only where every reference to every object of it is its own; then nobody can see
@@ -19,6 +21,8 @@ from graphjit.launch.context import KEPT, Context
 from graphjit.launch.text import Text
 from graphjit.launch.trees import Marker
 
+LARGE = 1 << 20  # bytes of an array whose memory is worth keeping: the system clears new pages
+HUGE = 1 << 27  # and of one that is too much to keep
 MOST = 16  # objects of a result; more would cost more to look at than it saves
 
 
@@ -39,6 +43,68 @@ def objects(shown: Any) -> Iterator[Any]:
     yield shown
     for part in shown if type(shown) is tuple else ():
         yield from objects(part)
+
+
+class LargeArray:
+    """Writes the text that fills a large array again: the last two of an output are kept.
+
+    One serves only if nobody else refers to it, weakly neither, and if it is as it was made.
+    """
+
+    def __init__(self, text: Text, context: Context, shape: tuple[int, ...], form: int) -> None:
+        self.text, self.context, self.shape, self.form = text, context, shape, form
+        self.newer, self.older = context.owner(), context.owner()
+        self.found, self.ready = text.room("ptr"), text.name()
+
+    def attempted(self) -> None:
+        """Take one of those that are kept, if one is free, and go on where there is an array."""
+        for place in (self.newer, self.older):
+            busy = self.text.name()
+            array = self.text.word(place)
+            self.free(array, busy)
+            self.text.call(self.context.function("Py_IncRef"), "void", f"ptr {array}")
+            self.go_on(array)
+            self.text.label(busy)
+
+    def free(self, array: str, busy: str) -> None:
+        """Look whether a kept array is there, nobody else's, and as it was made."""
+        text = self.text
+        text.demand(f"icmp ne ptr {array}, null", busy)
+        extents = text.load(array, layout.SHAPE)
+        flags = text.load(array, layout.FLAGS, "i32")
+        known = [
+            ("i64", text.load(array, 0, "i64"), 1),
+            ("i64", text.load(array, layout.WEAK, "i64"), 0),
+            ("ptr", text.load(array, layout.DTYPE), text.word(self.form + 1)),
+            ("i32", text.load(array, layout.RANK, "i32"), len(self.shape)),
+            ("i32", text.let(f"and i32 {flags}, {~layout.IN_FORTRAN}"), layout.OF_ITS_OWN),
+        ]
+        for kind, value, expected in known:
+            text.demand(f"icmp eq {kind} {value}, {expected}", busy)
+        for axis, extent in enumerate(self.shape):
+            own = text.load(extents, WORD * axis, "i64")
+            text.demand(f"icmp eq i64 {own}, {extent}", busy)
+
+    def kept(self, made: str) -> str:
+        """Keep a new array in the place of the older one, and go on; the array that there is."""
+        keep(self.text, self.context, made, self.newer, self.older)
+        self.go_on(made)
+        self.text.label(self.ready)
+        return self.text.load(self.found)
+
+    def go_on(self, array: str) -> None:
+        """There is an array."""
+        self.text.store(f"ptr {array}", self.found)
+        self.text.put(f"br label %{self.ready}")
+
+
+def keep(text: Text, context: Context, made: str, newer: int, older: int) -> None:
+    """Keep a new object in the place of the older of two."""
+    before, last = text.word(older), text.word(newer)
+    text.call(context.function("Py_IncRef"), "void", f"ptr {made}")
+    text.put(f"store ptr {made}, ptr {text.slot(newer)}")
+    text.put(f"store ptr {last}, ptr {text.slot(older)}")
+    text.call(context.function("Py_DecRef"), "void", f"ptr {before}")
 
 
 class Reuse:
@@ -80,9 +146,4 @@ class Reuse:
 
     def kept(self, made: str) -> None:
         """Keep a new result in the place of the older one."""
-        text = self.text
-        older, newer = text.word(KEPT + 1), text.word(KEPT)
-        text.call(self.context.function("Py_IncRef"), "void", f"ptr {made}")
-        text.put(f"store ptr {made}, ptr {text.slot(KEPT)}")
-        text.put(f"store ptr {newer}, ptr {text.slot(KEPT + 1)}")
-        text.call(self.context.function("Py_DecRef"), "void", f"ptr {older}")
+        keep(self.text, self.context, made, KEPT, KEPT + 1)
