@@ -33,7 +33,8 @@ from graphjit.passes.pipeline import PROGRAM, run
 
 Make = Callable[[], Code]
 Pairs = Sequence[tuple[int, int]]
-PASSES = "always-inliner"
+INLINE = "always-inliner"
+SHARING = "@sin_v", "@cos_v"  # functions that begin alike: of one argument, half is the same
 
 
 class Program(Runnable):
@@ -183,7 +184,8 @@ def native(rendered: Rendered) -> tuple[Code, Kept | None]:
     if current().debug >= 3:
         sys.stderr.write(rendered.text)
     text = rendered.text
-    content, key = object_code(text, lambda: machine_code(text, BEST, PASSES), BEST, PASSES)
+    passes = passes_for(text)
+    content, key = object_code(text, lambda: machine_code(text, BEST, passes), BEST, passes)
     return Code(content, rendered.symbols), Kept(key, tuple(rendered.symbols)) if key else None
 
 
@@ -191,4 +193,10 @@ def kept(rendered: Rendered) -> Kept | None:
     """Where the best machine code of a module is kept, or will be."""
     if opened() is None:
         return None
-    return Kept(key_of("text", rendered.text, BEST, PASSES), tuple(rendered.symbols))
+    key = key_of("text", rendered.text, BEST, passes_for(rendered.text))
+    return Kept(key, tuple(rendered.symbols))
+
+
+def passes_for(text: str) -> str:
+    """The passes of LLVM that run over a module: what is the same in two functions is found."""
+    return f"{INLINE},new-gvn" if all(name in text for name in SHARING) else INLINE
