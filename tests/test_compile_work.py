@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import graphjit
+from graphjit.codegen.build import INLINE, passes_for
 from graphjit.codegen.lower import lower
+from graphjit.codegen.native import BEST, compiled
 from graphjit.codegen.render_llvm import render
 from graphjit.ir import Graph, evaluate
 from graphjit.passes.pipeline import PROGRAM, run
@@ -88,3 +90,13 @@ def test_the_report_of_another_call_is_that_of_its_own_program() -> None:
     one, two = (gradient.explain_compile(np.ones(s)) for s in ((3,), (3, 3)))
     assert one.work["kernels"] < two.work["kernels"]
     assert gradient.stats.specialisations == 2
+
+
+def test_the_sine_and_the_cosine_of_one_argument_share_work() -> None:
+    def text_of(f: Any) -> str:
+        graph = graphjit.jit(f).graph(np.ones(100), stage="traced")
+        return render(lower(run(graph, PROGRAM)), "both").text
+
+    assert passes_for(text_of(lambda x: (np.sin(x), np.tanh(x)))) == INLINE
+    text = text_of(lambda x: (np.sin(x), np.cos(x)))
+    assert len(compiled(text, BEST, passes_for(text))) < len(compiled(text, BEST, INLINE))
