@@ -16,7 +16,7 @@ from peers.interface import Unsupported, leaves
 from peers.problems import Problem
 
 SOURCES = Path(__file__).parent / "c"
-FLAGS = ("-O3", "-march=native", "-ffast-math", "-shared", "-fPIC")
+FLAGS = ("-O3", "-march=native", "-ffast-math", "-fPIC", "-c")
 SUFFIX = {np.dtype("float32"): "f", np.dtype("float64"): ""}
 CTYPE = {np.dtype("float32"): "float", np.dtype("float64"): "double"}
 Macros = dict[str, Any]
@@ -88,8 +88,13 @@ class Library:
         given = [f"-D{name}={value}" for name, value in self.macros.items()]
         with tempfile.TemporaryDirectory() as folder:  # once loaded, the file may go
             path = Path(folder) / "library.so"
-            command = ["gcc", *FLAGS, *given, str(self.source), "-o", str(path), "-lmvec", "-lm"]
-            subprocess.run(command, check=True, capture_output=True)
+            compiled = path.with_suffix(".o")
+            # Linked with -ffast-math it would have the whole process take subnormal numbers for 0.
+            for command in (
+                ["gcc", *FLAGS, *given, str(self.source), "-o", str(compiled)],
+                ["gcc", "-shared", str(compiled), "-o", str(path), "-lmvec", "-lm"],
+            ):
+                subprocess.run(command, check=True, capture_output=True)
             self.function = ctypes.CDLL(str(path)).run
         self.function.restype = None
         return {}

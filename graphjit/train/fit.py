@@ -138,7 +138,9 @@ def loop_for(setup: Setup) -> tuple[NativeLoop, bool]:
     fields = tuple(
         sorted((k, v) for k, v in vars(setup.optimizer).items() if not isinstance(v, float))
     )
-    key = (spec, forms, setup.epoch, setup.budget, type(setup.optimizer), fields, current().jit)
+    flags = current()
+    ways = flags.jit, flags.renderer, flags.skip, flags.threads
+    key = (spec, forms, setup.epoch, setup.budget, type(setup.optimizer), fields, ways)
     with _lock:
         known = _loops.setdefault(setup.loss, {})
         loop = known.get(key)
