@@ -125,8 +125,9 @@ class Writer:
             case For() | While() | If():
                 self.compound(s, depth)
             case Fill():
-                element = place(Address(s.buffer, 0, (("i", 1),)))
-                self.put(depth, f"for i in range({s.buffer.size}):")
+                # A name that no loop has, since this may stand in one.
+                element = place(Address(s.buffer, 0, (("fill", 1),)))
+                self.put(depth, f"for fill in range({s.buffer.size}):")
                 self.put(depth + 1, f"{element} = {stored(s.value)}")
             case Check():
                 self.check(s, depth)
