@@ -125,9 +125,9 @@ class Writer:
             case For() | While() | If():
                 self.compound(s, depth)
             case Fill():
-                # A name that no loop has, since this may stand in one.
-                element = place(Address(s.buffer, 0, (("fill", 1),)))
-                self.put(depth, f"for fill in range({s.buffer.size}):")
+                # The last name that a loop may have, since this may stand inside of others.
+                element = place(Address(s.buffer, 0, (("w", 1),)))
+                self.put(depth, f"for w in range({s.buffer.size}):")
                 self.put(depth + 1, f"{element} = {stored(s.value)}")
             case Check():
                 self.check(s, depth)
