@@ -65,10 +65,29 @@ def layer_jacobian(x: Any, w: Any) -> Any:
     return (1 - np.tanh(w @ x)[:, None] ** 2) * w
 
 
+def layers(x: Any, w: Any, b: Any, v: Any) -> Any:
+    return np.maximum(x @ w + b, 0) @ v
+
+
+def triangular_loss(a: Any, x: Any) -> Any:
+    return np.sum((np.tril(a) @ x) ** 2)
+
+
+def triangular_gradient(a: Any, x: Any) -> Any:
+    low = np.tril(a)
+    ct = 2 * (low @ x)
+    return np.tril(ct @ x.T), low.T @ ct
+
+
 def cases() -> list[Case]:
     x, w, s = rng.standard_normal((1000, 50)), rng.standard_normal(50), np.ones(1000)
     square, v = rng.standard_normal((100, 100)), rng.standard_normal(100)
     y, table = rng.integers(0, 100, 1000), rng.standard_normal((100, 32))
+    a, right = rng.standard_normal((256, 256)), rng.standard_normal((256, 64))
+    large = [
+        rng.standard_normal(shape).astype(np.float32)
+        for shape in ((10_000, 64), (64, 256), (256,), (256, 64))
+    ]
     return [
         Case("Hessian, logistic 1000x50", graphjit.hessian(logistic), (w, x, s),
              None, logistic_hessian),
@@ -78,6 +97,10 @@ def cases() -> list[Case]:
         plain("X.T diag(v) X, 1000x50", lambda x, v: x.T @ np.diag(v) @ x, x, s,
               by_hand=lambda x, v: (x.T * v) @ x),
         plain("one-hot W, 1000x100x32", one_hot, y, table, by_hand=lambda y, w: w[y]),
+        plain("tril(A) X, 256x256x64", lambda a, x: np.tril(a) @ x, a, right),
+        Case("its gradient, squared", graphjit.grad(triangular_loss, argnums=(0, 1)), (a, right),
+             None, triangular_gradient),
+        plain("layers 64-256-64, 10000 rows", layers, *large),
         einsum("bqd,bkd->bqk", (8, 64, 64), (8, 64, 64)),
         einsum("bqhd,bkhd->bhqk", (2, 64, 4, 16), (2, 64, 4, 16)),
         einsum("nkd,kde->nke", (1000, 25, 10), (25, 10, 10)),

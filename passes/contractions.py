@@ -9,6 +9,7 @@ from dataclasses import replace
 from graphjit.ir.graph import Graph, Node
 from graphjit.ir.table.contract import terms
 from graphjit.passes.rewrite import Rebuild, reached
+from graphjit.passes.triangles import triangles
 
 SCALING = frozenset({"multiply", "strong_multiply", "divide", "negative"})
 
@@ -18,7 +19,8 @@ def contractions(graph: Graph) -> Graph:
 
     Safe, because a contraction may name its result's axes in any order, and what is marked is
     symmetric but for rounding: a matrix times its own transpose, in the backward pass with weights
-    along the sum. A symmetric result needs no transpose, and half of the multiplications.
+    along the sum. A symmetric result needs no transpose, and half of the multiplications. What
+    else is known of products ``triangles`` says.
 
     Before: ``%2 = contract(%1, %1, spec='ij,ik->jk')``, ``%3 = transpose(%2, axes=(1, 0))``;
     after: ``%2 = contract(%1, %1, spec='ij,ik->jk', symmetric=True)``, and it stands for ``%3``.
@@ -27,7 +29,7 @@ def contractions(graph: Graph) -> Graph:
     marked = {node.id for node in products if symmetric(graph, node)}
     turned = transposed(graph, {node.id for node in products}, marked)
     if not marked and not turned:
-        return graph
+        return triangles(graph)
     new = Rebuild(graph)
     for node in graph.nodes:
         if node.id in marked:
@@ -41,7 +43,7 @@ def contractions(graph: Graph) -> Graph:
             new.place[node.id] = new.put(ordered, new.operands(source))
         else:
             new.copy(node)
-    return reached(new.finish())
+    return triangles(reached(new.finish()))
 
 
 def transposed(graph: Graph, products: Container[int], marked: Container[int]) -> dict[int, str]:

@@ -10,12 +10,17 @@ LINEAR = frozenset({"negative", "add", "subtract"})
 
 
 def sum_of_product(site: Site, x: Term) -> Term | None:
-    """Σᵢ (Σⱼ aᵢⱼ bⱼₖ) = Σⱼ (Σᵢ aᵢⱼ) bⱼₖ, where i belongs to one factor only: rounding.
+    """Σᵢ (Σⱼ aᵢⱼ bⱼₖ) = Σⱼ (Σᵢ aᵢⱼ) bⱼₖ, where i belongs to one factor only: rounding, backward.
+
+    A user's own sum may rely on its order: terms of a row that cancel, or that stay small where
+    those of a column overflow. In the backward pass nobody wrote the order.
 
     So the gradient of a vector that all rows share takes no product of matrices: it is the sum of
     the rows' cotangents, times the matrix. Where the product is one of several terms they are
     added up one by one.
     """
+    if not site.backward:
+        return None
     parts = signed(x)
     if not any(product(site, part) for _, part in parts):
         return None

@@ -384,7 +384,7 @@ def run(code: str, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
     where = tmp_path / "new folder" / "Größe"
-    with override(cache=True, cache_dir=str(where)):
+    with override(cache=True, cache_dir=str(place)):
         yield where
 
 
@@ -461,13 +461,13 @@ def test_a_file_in_the_place_of_the_folder(place: Path) -> None:
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for where in (
+    for place in (
         tmp_path / "file" / "below",
         Path("/proc/nowhere/cache"),
         tmp_path / ("x" * 4096),
     ):
         folder_module._warned = False
-        with override(cache=True, cache_dir=str(where)):
+        with override(cache=True, cache_dir=str(place)):
             refused("cannot be made")
 
 
@@ -562,10 +562,12 @@ print("numba" in sys.modules, "llvmlite" in sys.modules and CPU_INFORMATION.exis
 
 
 def test_llvmlite_tells_its_version_loaded_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib.machinery import PathFinder
+
     import llvmlite
 
     assert llvmlite.__version__ in compiler()["llvmlite"]
-    monkeypatch.setattr(where.PathFinder, "find_spec", lambda _: None)
+    monkeypatch.setattr(PathFinder, "find_spec", lambda _: None)
     assert compiler() == {"llvmlite": llvmlite.__version__}
 
 

@@ -32,6 +32,7 @@ from graphjit.passes import arrange, costs
 from graphjit.passes.adjoint import adjoint
 from graphjit.passes.pipeline import PRIMAL, PROGRAM, run
 from graphjit.tracing import trace as tracing
+from graphjit.tuning import caches
 from random_products import agrees, arguments, program
 from running import built, ran
 
@@ -79,7 +80,7 @@ def test_differences_of_a_large_mixture_take_no_memory(monkeypatch: pytest.Monke
     optimised = run(graph, PROGRAM)
     found = []
     for least in (4, 1 << 20):
-        monkeypatch.setattr(module, "LARGE", least / module.caches().second * (1 << 20))
+        monkeypatch.setattr(module, "LARGE", least / caches().second * (1 << 20))
         found.append(lower(optimised).work[F64])
     assert found[1] - found[0] > 0.9 * k * d * n
 
@@ -89,7 +90,12 @@ def test_differences_of_a_large_mixture_take_no_memory(monkeypatch: pytest.Monke
 def test_random_programs_keep_their_meaning(jit: str | bool, monkeypatch: Any) -> None:
     met = []
     plain = module.with_nest
-    monkeypatch.setattr(module, "with_nest", lambda *a: met.append(a) or plain(*a))
+
+    def noted(*args: Any) -> Any:
+        met.append(args)
+        return plain(*args)
+
+    monkeypatch.setattr(module, "with_nest", noted)
     for seed in range(3000, 3040):
         values = arguments(seed)
         graph = run(tracing.trace(program(seed), tuple(values)).graph, PRIMAL)
@@ -125,8 +131,8 @@ def maker(source: Buffer, *, op: str = "negative", store: str = "") -> For:
     return For("j", 256, body)
 
 
-def product(operand: Buffer, out: Buffer, offset: int = 0) -> Gemm:
-    a, c = at(operand, ("i", 256), offset=offset), at(out, ("i", 256))
+def product(operand: Buffer, out: Buffer, offset: int = 0, step: int = 256) -> Gemm:
+    a, c = at(operand, ("i", step), offset=offset), at(out, ("i", 256))
     return Gemm(16, 16, 16, a, 16, False, a, 16, False, c, 16)
 
 
@@ -191,6 +197,9 @@ def test_what_is_not_made_whole_by_one_map_is_not() -> None:
 def test_a_reader_of_other_turns_is_not_given_its_own() -> None:
     assert not made_again(two(maker(SOURCE), [], offset=1))
     loops = two(maker(SOURCE), [])
+    loops.kernels[-1] = Kernel("contract", [For("i", 8, [product(work("t1"), SECOND, step=300)])])
+    assert not made_again(loops)
+    loops = two(maker(SOURCE), [])
     loops.kernels[-1].statements.append(Load(Value("v8", F64), at(work("t1"))))
     assert not made_again(loops)
 
@@ -204,7 +213,7 @@ def test_small_arrays_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 @small
 def test_other_results_of_the_nest_are_left_out() -> None:
     nest = maker(SOURCE)
-    extra = [
+    extra: list[Any] = [
         Load(Value("v5", F64), at(OTHER, *IN_TURN)),
         Let(Value("v6", F64), "multiply", (Value("v5", F64), Value("v2", F64))),
         Store(at(MADE, *IN_TURN), Value("v6", F64)),

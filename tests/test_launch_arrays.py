@@ -114,7 +114,7 @@ def column(a: Array) -> None:
 
 
 def other(a: Array) -> None:
-    a.dtype = np.dtype(np.int64)
+    a.dtype = np.dtype(np.int64)  # type: ignore[misc]
 
 
 def closed(a: Array) -> None:

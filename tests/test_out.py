@@ -81,7 +81,7 @@ def assert_same(found: Any, expected: Any) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_the_result_is_in_the_given_arrays(name: str, jit: Way) -> None:
     function, args = CASES[name]
-    function = type(function)(function._function, *function._options)  # none built yet
+    function = type(function)(function._function, *function._options)  # type: ignore[misc, attr-defined] # none built yet
     with override(**way(jit)):
         expected = function(*args)
         for _ in range(3):  # the slow way, and what is written for the kind of call

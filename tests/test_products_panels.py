@@ -96,6 +96,20 @@ def test_random_layers_keep_their_values(jit: Way) -> None:
     assert met > count
 
 
+@pytest.mark.usefixtures("_small")
+def test_threads_may_share_the_loops_of_a_panel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sum over rows has parts that are set to zero, in a loop of the same program."""
+    monkeypatch.setattr(module, "ROWS", 256)
+    monkeypatch.setattr(module, "NEAR", range(256, 257))
+    args = [x * 0.1 for x in large(columns=1024, rows=512)]
+    graph = run(traced(lambda *a: np.sum(network(*a) ** 2), *args), PRIMAL)
+    graph = adjoint(graph, (1, 2, 3))
+    program = built(graph, jit="llvm")
+    assert in_panels(program.loops)
+    for a, b in zip(evaluate(graph, *args), program(*conforming(args)), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-4)
+
+
 def network(x: Any, w: Any, v: Any, b: Any) -> Any:
     return np.tanh(x @ w + b) @ v
 

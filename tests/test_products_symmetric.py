@@ -37,6 +37,8 @@ def test_which_products_are_symmetric() -> None:
     assert marks(lambda x, v: x.T @ (v[:4] * x), x, v, adjoint=True) == [False]  # of its columns
     assert marks(lambda x, v: x.T @ (v[:, None] / x), x, v, adjoint=True) == [False]
     assert marks(lambda x: np.einsum("bij,bik->bjk", x[None], x[None]), x) == [False]
+    assert marks(lambda x: np.einsum("ij,ij->", x, x), x) == [False]  # a number
+    assert marks(lambda x: np.einsum("ij,ij->i", x, x), x) == [False]
 
 
 @WAYS

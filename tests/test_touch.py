@@ -252,7 +252,7 @@ def test_random_updates_of_two_tables(seed: int) -> None:
         da, db = graphjit.grad(loss, argnums=(0, 1))(a, b)
         return chosen[0](a, da, s), chosen[1](b, db, s), s * 2
 
-    args = [rng.normal(size=(9, 3)) for _ in range(2)]
+    args: list[Any] = [rng.normal(size=(9, 3)) for _ in range(2)]
     args += [rng.integers(-9, 9, 4), rng.integers(-9, 9, 4), np.float64(0.7)]
     expected = graphjit.jit(update)(*args)
     with override(jit=bool(seed % 3 == 0)):

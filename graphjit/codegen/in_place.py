@@ -66,9 +66,9 @@ def pair(
     """Find for each of a kernel's results, work buffers and outputs, what it can overwrite."""
     if any(isinstance(s, While | If) or getattr(s, "uses", ()) for s, _ in sites):
         return
-    free = list(dying)
+    free, where = list(dying), placed(sites)
     for out in (*outputs, *born):
-        old = next((b for b in free if alike(out, b) and overwrites(sites, out, b)), None)
+        old = next((b for b in free if alike(out, b) and overwrites(where, out, b)), None)
         if old is not None:
             free.remove(old)
             over, under = (old, out) if out in outputs else (out, old)
@@ -103,24 +103,30 @@ def touched(kernel: Kernel) -> Iterator[Buffer]:
             yield from touched(Kernel("", [*statement.then, *statement.otherwise]))
 
 
-def overwrites(sites: list[Site], out: Buffer, into: Buffer) -> bool:
+def placed(sites: list[Site]) -> dict[str, list[tuple[int, Site]]]:
+    """For each buffer the statements that read or write it, and which of all they are."""
+    found: dict[str, list[tuple[int, Site]]] = {}
+    for place, site in enumerate(sites):
+        for name in {b.name for b in (*reads(site.statement), *writes(site.statement))}:
+            found.setdefault(name, []).append((place, site))
+    return found
+
+
+def overwrites(where: Mapping[str, list[tuple[int, Site]]], out: Buffer, into: Buffer) -> bool:
     """Whether ``out`` can be where ``into`` is.
 
     It can if one store writes each element of ``out`` once, and every read of ``into`` comes
     before it in the text, at the same element.
     """
-    last, store = -1, None
-    loops: tuple[For, ...] = ()
-    for place, (statement, around) in enumerate(sites):
-        if any(b.name == out.name for b in writes(statement)):
-            if store is not None or not isinstance(statement, Store) or statement.op:
-                return False
-            last, store, loops = place, statement, around
+    touching = where.get(out.name, [])
+    if len(touching) != 1:
+        return False
+    last, (store, loops) = touching[0]
     return (
-        store is not None
+        isinstance(store, Store)
+        and not store.op
         and once(store, loops, out)
-        and all(harmless(site, store, into, place < last) for place, site in enumerate(sites))
-        and not any(b.name == out.name for s, _ in sites for b in reads(s))
+        and all(harmless(site, store, into, at < last) for at, site in where.get(into.name, []))
     )
 
 

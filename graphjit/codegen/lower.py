@@ -23,6 +23,7 @@ from graphjit.codegen.lower_fused import FusedLowering
 from graphjit.codegen.nest import Axes, Nest, address
 from graphjit.codegen.plan import arena, block_of, plan
 from graphjit.codegen.share import share
+from graphjit.codegen.tails import tails
 from graphjit.errors import CompileError
 from graphjit.ir.aval import Aval
 from graphjit.ir.graph import Graph, Node
@@ -64,6 +65,7 @@ def lower(
     lowering.label(labels)
     program = lowering.run()
     share(program, foreign)
+    tails(program)
     plan(program, donated or {}, foreign, copied=copied)
     return program
 
@@ -182,7 +184,8 @@ class Lowering(Buffers):
         out = self.buffers[node.id]
         if node.op == "contract":
             a, b = (self.read(i) for i in node.inputs)
-            return ContractLowering(node, a, b, out, self._contiguous, self.fresh).run()
+            helpers = self._contiguous, self.fresh, self.scratch
+            return ContractLowering(node, a, b, out, *helpers).run()
         if node.op == "concatenate":
             return self._concatenate(node)
         if node.op == "convolve":

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from graphjit.codegen.blas import find
 from graphjit.codegen.loops import (
@@ -27,6 +28,9 @@ from graphjit.flags import current
 from graphjit.ir.graph import Node
 from graphjit.ir.table.contract import terms
 from graphjit.ir.view import View, contiguous
+
+if TYPE_CHECKING:
+    from graphjit.codegen.triangles import Dimension, Scratch
 
 # Up to this many multiplications loops are used. A BLAS call of 4x4x4 takes 40 ns, Numba's loops
 # 15 ns, at 6x6x6 the call wins; the LLVM renderer has functions of its own: 5 ns for 4x4x4, where
@@ -72,8 +76,9 @@ class ContractLowering:
     def __init__(
         self, node: Node, a: tuple[Buffer, View], b: tuple[Buffer, View], out: Buffer,
         copy: Callable[[tuple[Buffer, View], list[int]], Buffer], fresh: Callable[[], str],
+        scratch: Scratch,
     ) -> None:  # fmt: skip
-        self.node, self.copy, self.fresh = node, copy, fresh
+        self.node, self.copy, self.fresh, self.scratch = node, copy, fresh, scratch
         self.first, self.second, self.result = terms(node.params["spec"])
         self.views = a, b
         self.sizes = dict(zip(self.first + self.second, a[1].shape + b[1].shape, strict=True))
@@ -143,8 +148,19 @@ class ContractLowering:
             return self._nested(outer, loops, [call]) if call is not None else None
         if self.node.params.get("symmetric"):
             return halves(call, self.fresh)
+        if not outer and not self.node.params.keys().isdisjoint(("zeros", "wanted")):
+            return self._triangular(call, m, n) or [call]
         batch = [(loops[c], self.sizes[c]) for c in outer]
         return batched(call, batch, self.fresh, sums=native())
+
+    def _triangular(self, call: Gemm, m: str, n: str) -> list[Statement] | None:
+        """The product without what is zero, or not wanted."""
+        from graphjit.codegen.triangles import triangular  # for those who need it
+
+        if Matrix.of(self.c, m, n, self.sizes, {}).column_step != 1:
+            m, n = n, m
+        letters: dict[Dimension, str] = {"m": m, "n": n, "k": self.k}
+        return triangular(call, self.node, letters, self.fresh, self.scratch)
 
     def _tail(self, letters: str, operands: tuple[Operand, Operand]) -> tuple[str, str]:
         """The longest tail of the letters that walks evenly in both operands, and the rest."""
@@ -167,15 +183,26 @@ class ContractLowering:
         return gemm(rows, columns, depth, a, b, c, self.node)
 
     def _copied(self) -> list[Statement]:
-        """Contiguous copies of the operands first: for strides that BLAS cannot take."""
-        orders = self.batch + self.m + self.k, self.batch + self.k + self.n
-        for name, view, letters, order in zip(
-            "ab", self.views, (self.first, self.second), orders, strict=True
-        ):
-            buffer = self.copy(view, [letters.index(c) for c in order])
-            shape = tuple(self.sizes[c] for c in order)
-            setattr(self, name, Operand.of(buffer, contiguous(shape), order))
+        """Contiguous copies of operands first, of as little as will do, for strides in the way."""
+        views = {"a": (self.views[0], self.first), "b": (self.views[1], self.second)}
+        orders = {"a": self.batch + self.m + self.k, "b": self.batch + self.k + self.n}
+        given = self.a, self.b
+        for names in (*sorted("ab", key=lambda name: self.volume(orders[name])), "ab"):
+            self.a, self.b = given
+            for name in names:
+                self._put(name, getattr(self, name).buffer, orders[name])
+            if self._library():
+                break
+        for name in names:
+            view, letters = views[name]
+            copy = self.copy(view, [letters.index(c) for c in orders[name]])
+            self._put(name, copy, orders[name])
         return self._library() or self._loops()
+
+    def _put(self, name: str, buffer: Buffer, order: str) -> None:
+        """Let an operand lie in a buffer, with the axes in order and no gaps."""
+        shape = tuple(self.sizes[c] for c in order)
+        setattr(self, name, Operand.of(buffer, contiguous(shape), order))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
-from graphjit.codegen.in_place import overwrites, reuse, visited
+from graphjit.codegen.in_place import overwrites, placed, reuse, visited
 from graphjit.codegen.llvm_loops import resolved
 from graphjit.codegen.loops import (
     Address,
@@ -130,7 +130,7 @@ def donate(program: LoopProgram, donated: dict[int, int], *, copied: bool) -> No
     writers = {}
     for out, into in pairs.items():
         writer = sole_writer(program.kernels, out)
-        fits = writer is not None and overwrites([*visited(writer.statements)], out, into)
+        fits = writer is not None and overwrites(placed([*visited(writer.statements)]), out, into)
         if writer is not None and fits and movable(program.kernels, writer):
             program.kernels.remove(writer)
             program.kernels.append(writer)

@@ -93,7 +93,7 @@ def share(program: LoopProgram, foreign: Collection[str] = ()) -> None:
         program: Before its memory is planned; its kernels are changed.
         foreign: Names of buffers that others use as well.
     """
-    if not any(kernel.title == "contract" for kernel in program.kernels):
+    if not any(kernel.title == "contract" and handles(kernel) for kernel in program.kernels):
         return
     held = {name for _, places in program.blocks for name in places}.union(foreign)
     panels = cut_in_panels(program.kernels)
@@ -107,6 +107,12 @@ def share(program: LoopProgram, foreign: Collection[str] = ()) -> None:
             done[at] = Part.of(outers[at].kernel)
         narrow(done, held)
         program.kernels[:] = [part.kernel for part in done]
+
+
+def handles(kernel: Kernel) -> bool:
+    """Whether a product takes and gives enough for a loop to be shared around it."""
+    found = {b.name: b for s in walk(kernel.statements) for b in (*reads(s), *writes(s))}
+    return sum(b.size * b.dtype.itemsize for b in found.values()) >= WORTH
 
 
 def shared(kernels: Iterable[Kernel], panels: Mapping[str, Kernel]) -> list[Part]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -74,11 +75,6 @@ def full_like(
     return filled(a, fill_value, dtype, shape)
 
 
-def _triangle(m: Any, keep: Any) -> Any:
-    x = lift(builder_of(m), m)
-    return np.where(keep(np.ones(x.shape[-2:], bool)), x, np.zeros((), x.dtype))
-
-
 @implements(np.tril)
 def tril(m: Any, k: int = 0) -> Any:
     return _triangle(m, k, np.less_equal)
@@ -93,8 +89,9 @@ def _triangle(m: Any, k: int, compare: Any) -> Any:
     """Zeros where a column's number does not compare so with its row's plus ``k``."""
     x = lift(builder_of(m), m)
     builder, shape = x.builder, (*x.shape * 2,)[-2:]  # a vector is every row of a matrix
+    k = max(-shape[0], min(index(k), shape[1]))
     row, column = (
-        Symbol(builder, builder.emit("iota", shape=shape, axis=axis, dtype=np.dtype(np.int64)))
+        Symbol(builder, builder.emit("iota", shape=shape, axis=axis, dtype=np.dtype(np.int32)))
         for axis in (0, 1)
     )
     return np.where(compare(column, row + k if k else row), x, np.zeros((), x.dtype))

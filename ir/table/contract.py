@@ -2,7 +2,8 @@
 
 A specification such as ``ij,jk->ik`` names every axis; each letter occurs at most once in an
 operand, and one that is summed occurs in both. The transposes permute the three terms. That a
-result is ``symmetric`` is a remark of the last passes to code generation.
+result is ``symmetric``, or that of two axes an operand has ``zeros`` and a result is not ``wanted``
+where the index of one is larger, are remarks of the last passes to code generation.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ def terms(spec: str) -> tuple[str, str, str]:
     return first, second, result
 
 
-def contracted(a: Aval, b: Aval, spec: str, **remarks: bool) -> Aval:
+def contracted(a: Aval, b: Aval, spec: str, **remarks: Any) -> Aval:
     """The aval with the axes that the specification names as the result's."""
     first, second, result = terms(spec)
     sizes = dict(zip(first + second, a.shape + b.shape, strict=True))
     return Aval(tuple(sizes[letter] for letter in result), a.dtype)
 
 
-def transpose(ct: Any, a: Any, b: Any, spec: str, **remarks: bool) -> tuple[Any, Any]:
+def transpose(ct: Any, a: Any, b: Any, spec: str, **remarks: Any) -> tuple[Any, Any]:
     """The cotangent contracted with the other operand, for each of the two."""
     first, second, result = terms(spec)
     return np.einsum(f"{result},{second}->{first}", ct, b), np.einsum(
@@ -37,7 +38,7 @@ def transpose(ct: Any, a: Any, b: Any, spec: str, **remarks: bool) -> tuple[Any,
     )
 
 
-def paired(spec: str, **remarks: bool) -> bool:
+def paired(spec: str, **remarks: Any) -> bool:
     """Whether each element of one operand meets exactly one of the other, as in ``i,i->``."""
     first, second, _ = terms(spec)
     return set(first) == set(second)

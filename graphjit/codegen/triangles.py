@@ -1,0 +1,153 @@
+"""Products of which a triangle is left out: of an operand, where it is zero, or of the result.
+
+They are cut into panels, and each takes only what it needs: with 4 panels 5/8 of a square. Zero
+times what is infinite or NaN is NaN, so where that counts the other operand is looked through
+first, and the product is taken whole if need be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from graphjit.codegen.loops import (
+    Address,
+    Buffer,
+    Constant,
+    Gemm,
+    If,
+    Let,
+    Load,
+    Statement,
+    Store,
+    Value,
+)
+from graphjit.codegen.product_blocks import further
+from graphjit.codegen.products import moved, nested
+from graphjit.ir.aval import DType
+from graphjit.ir.graph import Node
+
+Fresh = Callable[[], str]
+Dimension = Literal["m", "n", "k"]
+
+
+class Scratch(Protocol):
+    """Makes work buffers."""
+
+    def __call__(self, size: int, dtype: DType) -> Buffer:
+        """One of so many elements."""
+
+
+# At most so many panels, each of so many rows or columns at least, a multiple of STEP, and with so
+# many multiplications; and the share of the multiplications from which on it is not worth it.
+PANELS, PANEL, STEP, WORTH, SHARE = 4, 32, 16, 1 << 17, 0.8
+
+
+class Half(NamedTuple):
+    """What counts of a product: where the index of ``small`` is at most the other's + ``offset``.
+
+    ``across`` is the dimension that is cut into panels.
+    """
+
+    across: Dimension
+    along: Dimension
+    small: Dimension
+    offset: int
+
+    def stretch(self, panel: Gemm, start: int) -> tuple[int, int]:
+        """From where to where a panel that begins at ``start`` needs the other dimension."""
+        size, count = getattr(panel, self.along), getattr(panel, self.across)
+        if self.small == self.along:
+            return 0, max(0, min(size, start + count + self.offset))
+        return min(size, max(0, start - self.offset)), size
+
+
+def triangular(
+    s: Gemm, node: Node, letters: Mapping[Dimension, str], fresh: Fresh, scratch: Scratch
+) -> list[Statement] | None:
+    """A product of which something is left out; None where nothing is that would be worth it.
+
+    Args:
+        s: All of it.
+        node: The contraction with the remarks of ``passes.triangles``.
+        letters: Those of its rows, columns and sums.
+        fresh: Gives names.
+        scratch: Gives work buffers.
+    """
+    known: dict[str, Dimension] = {c: d for d, c in letters.items()}
+    *zeros, exact = node.params.get("zeros", (False,))
+    small, large, offset = zeros[1:] or node.params["wanted"]
+    if not known.keys() >= {small, large}:
+        return None
+    pair = known[small], known[large]
+    across: Dimension = "m" if "m" in pair else "n"
+    half = Half(across, pair[pair[0] == across], pair[0], offset)
+    found = by_half(s, half, fresh)
+    if not exact or found is None:
+        return found
+    flag = scratch(1, np.dtype(bool))
+    return [*finite(s, across, flag, fresh), If(Address(flag, 0), found, [s])]
+
+
+def by_half(s: Gemm, half: Half, fresh: Fresh) -> list[Statement] | None:
+    """The product in panels, and zeros for the rest; None where that is not worth it."""
+    extent, work = getattr(s, half.across), s.m * s.n * s.k
+    count = min(PANELS, extent // PANEL, work // WORTH)
+    if count < 2:
+        return None
+    height = -(-extent // (count * STEP)) * STEP
+    found: list[Statement] = []
+    for start in range(0, extent, height):
+        panel = part(s, half.across, start, min(height, extent - start))
+        found += cut(panel, half, *half.stretch(panel, start), fresh)
+    done = sum(p.m * p.n * p.k for p in found if isinstance(p, Gemm))
+    return found if done <= SHARE * work else None
+
+
+def cut(s: Gemm, half: Half, start: int, end: int, fresh: Fresh) -> list[Statement]:
+    """What a panel needs of the product, and zeros in what is not computed of its result."""
+    found: list[Statement] = [part(s, half.along, start, end - start)] if start < end else []
+    if half.along == "k":
+        return found or cleared(s, fresh)
+    left, right = (part(s, half.along, *x) for x in ((0, start), (end, s.n - end)))
+    return [*cleared(left, fresh), *found, *cleared(right, fresh)]
+
+
+def cleared(s: Gemm, fresh: Fresh) -> list[Statement]:
+    """Zeros for a product's result."""
+    names = [fresh(), fresh()]
+    zero = Store(moved(s.c, names, (s.ldc, 1)), Constant(0, s.c.buffer.dtype), "", s.origin)
+    return nested(names, (s.m, s.n), [zero]) if s.m * s.n else []
+
+
+def finite(s: Gemm, across: Dimension, flag: Buffer, fresh: Fresh) -> list[Statement]:
+    """Store whether all of the operand that is not triangular is finite."""
+    place, step, rows, columns = (
+        (s.b, s.ldb, *((s.n, s.k) if s.transpose_b else (s.k, s.n))) if across == "m"
+        else (s.a, s.lda, *((s.k, s.m) if s.transpose_a else (s.m, s.k)))
+    )  # fmt: skip
+    element, dtype, names = Value(fresh(), place.buffer.dtype), flag.dtype, [fresh(), fresh()]
+    total, good = Value(fresh(), dtype), Value(fresh(), dtype)
+    body: list[Statement] = [
+        Load(element, moved(place, names, (step, 1))),
+        Let(good, "isfinite", (element,)),
+        Let(total, "logical_and", (total, good)),
+    ]
+    begin = Let(total, "copy", (Constant(True, dtype),))
+    return [begin, *nested(names, (rows, columns), body), Store(Address(flag, 0), total)]
+
+
+def part(s: Gemm, dimension: Dimension, start: int, count: int) -> Gemm:
+    """The product with a part of its rows, its columns, or the terms of its sums."""
+    down_a, along_a = (1, s.lda) if s.transpose_a else (s.lda, 1)
+    down_b, along_b = (1, s.ldb) if s.transpose_b else (s.ldb, 1)
+    match dimension:
+        case "m":
+            a, c = further(s.a, start * down_a), further(s.c, start * s.ldc)
+            return s._replace(m=count, a=a, c=c)
+        case "n":
+            return s._replace(n=count, b=further(s.b, start * along_b), c=further(s.c, start))
+    a, b = further(s.a, start * along_a), further(s.b, start * down_b)
+    return s._replace(k=count, a=a, b=b)

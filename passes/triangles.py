@@ -1,0 +1,116 @@
+"""Products with triangular matrices, and those of which a triangle is wanted alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphjit.ir.graph import Graph, Node
+from graphjit.ir.table.contract import terms
+
+LEAST = 64  # rows and columns of a matrix of which a part is worth leaving out
+
+
+class Triangle(NamedTuple):
+    """A matrix that is zero where the index of axis ``small`` is above the other's plus ``offset``.
+
+    Of np.tril(x, k), that is axis 1 and k.
+    """
+
+    small: int
+    offset: int
+
+    def named(self, letters: str) -> tuple[str, str, int]:
+        """The letters of the smaller index and of the other one, and the offset."""
+        return letters[self.small], letters[1 - self.small], self.offset
+
+
+def triangles(graph: Graph) -> Graph:
+    """Say of products which part of an operand is zero, or which part of the result is wanted.
+
+    Safe, because these are remarks, and the graph is the same otherwise. Zeros are those that
+    ``np.tril`` and ``np.triu`` put there. A part is wanted where all that uses the result chooses
+    among it and zeros in this way, as in the gradient of ``np.tril(a) @ x``.
+
+    Before: ``%4 = where(%3, %0, 0)``, ``%5 = contract(%4, %1, spec='ij,jk->ik')``; after:
+    ``%5 = contract(%4, %1, spec='ij,jk->ik', zeros=(0, 'j', 'i', 0, True))``.
+    """
+    large = [n for n in graph.nodes if n.op == "contract" and n.params.keys() == {"spec"}]
+    large = [n for n in large if any(wide(graph.nodes[i]) for i in (*n.inputs, n.id))]
+    if not large or not any(n.op == "iota" for n in graph.nodes):
+        return graph
+    found = {n.id: {**of_operands(graph, n), **of_result(graph, n)} for n in large}
+    nodes = [
+        replace(n, params={**n.params, **found[n.id]}) if found.get(n.id) else n
+        for n in graph.nodes
+    ]
+    return Graph(tuple(nodes), graph.inputs, graph.outputs)
+
+
+def wide(node: Node) -> bool:
+    """Whether it is a matrix that is large enough."""
+    return len(node.aval.shape) == 2 and min(node.aval.shape) >= LEAST
+
+
+def of_operands(graph: Graph, node: Node) -> dict[str, Any]:
+    """Which operand is zero and where; and whether zeros times infinities must be NaN."""
+    exact = node.origin is not None and not node.origin.adjoint
+    for side, (ident, letters) in enumerate(
+        zip(node.inputs, terms(node.params["spec"])[:2], strict=True)
+    ):
+        found = triangle(graph, graph.nodes[ident])
+        if found is not None:
+            return {"zeros": (side, *found.named(letters), exact)}
+    return {}
+
+
+def of_result(graph: Graph, node: Node) -> dict[str, Any]:
+    """Which part of the result is wanted."""
+    users = [graph.nodes[u] for u in graph.users[node.id]]
+    if not users or node.id in graph.outputs:
+        return {}
+    kinds = {triangle(graph, u) if u.inputs[1:2] == (node.id,) else None for u in users}
+    found = kinds.pop()
+    if kinds or found is None:
+        return {}
+    return {"wanted": found.named(terms(node.params["spec"])[2])}
+
+
+def triangle(graph: Graph, node: Node) -> Triangle | None:
+    """The triangle outside of which a matrix is zero, where it is made so."""
+    if node.op != "where" or not wide(node) or number(graph, node.inputs[2]) != 0:
+        return None
+    condition = graph.nodes[node.inputs[0]]
+    if condition.op not in ("less_equal", "greater_equal"):
+        return None
+    low, high = (counted(graph, i) for i in condition.inputs)
+    if condition.op == "greater_equal":
+        low, high = high, low
+    if low is None or high is None or low[0] == high[0]:
+        return None
+    return Triangle(low[0], high[1] - low[1])
+
+
+def counted(graph: Graph, ident: int) -> tuple[int, int] | None:
+    """The axis along which a matrix counts, and from which number on."""
+    node = graph.nodes[ident]
+    if node.op == "iota":
+        return node.params["axis"], 0
+    if node.op == "add":
+        for one, other in (node.inputs, node.inputs[::-1]):
+            more = number(graph, other)
+            if graph.nodes[one].op == "iota" and more is not None:
+                return graph.nodes[one].params["axis"], int(more)
+    return None
+
+
+def number(graph: Graph, ident: int) -> Any:
+    """The number that all elements are, if they are a constant."""
+    node = graph.nodes[ident]
+    while node.op == "broadcast":
+        node = graph.nodes[node.inputs[0]]
+    if node.op != "constant" or node.aval.size != 1:
+        return None
+    return np.asarray(node.params["value"]).reshape(-1)[0]
