@@ -384,7 +384,7 @@ def run(code: str, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
     where = tmp_path / "new folder" / "Größe"
-    with override(cache=True, cache_dir=str(place)):
+    with override(cache=True, cache_dir=str(where)):
         yield where
 
 
