@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -34,8 +33,8 @@ ROUNDS = 25
 WORK = 1 << 21  # multiplications in one timing, and no more calls than
 CALLS = 500
 PROCESSORS = {
-    32: replace(host(), cpu="haswell", features="+avx2,+fma", vector_bytes=32),
-    16: replace(host(), cpu="nehalem", features="", vector_bytes=16, fma=False),
+    32: host()._replace(cpu="haswell", features="+avx2,+fma", vector_bytes=32),
+    16: host()._replace(cpu="nehalem", features="", vector_bytes=16, fma=False),
 }
 SHAPES = {
     "AB": (

@@ -8,7 +8,6 @@ the same loops everywhere; they choose among ways to write machine code.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -20,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from graphjit.digests import hexadecimal
 from graphjit.errors import TuningWarning
 from graphjit.flags import current
 
@@ -231,7 +231,7 @@ def write(path: Path, vector_bytes: int, found: Mapping[str, float]) -> None:
 def digest() -> str:
     """What stands for the file in keys of programs that are kept: its contents, if there is one."""
     content = contents(file())
-    return "" if content is None else hashlib.sha256(content).hexdigest()
+    return "" if content is None else hexadecimal(content)
 
 
 # -- the machine -----------------------------------------------------------------------------------

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 from graphjit.ir.graph import Node
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """Element ``i`` lies at ``offset + sum(strides[a] * i[a])``; strides count elements."""
 
     shape: tuple[int, ...]

@@ -19,6 +19,7 @@ after  a scalar computed from totals, after the loops
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from graphjit.ir.graph import Graph, Node
 from graphjit.ir.primitive import TABLE
@@ -32,7 +33,7 @@ LIMIT = 200
 Shape = tuple[int, ...]
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Group:
     """The members of one loop nest, by node id, with their roles."""
 
@@ -71,8 +72,7 @@ class Group:
             self.fix_rows(next(iter(self.folds.values())))
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A role that a node can take, and the number of row axes it goes with."""
 
     role: str

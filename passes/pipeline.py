@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from graphjit.errors import GraphJITError
 from graphjit.flags import current
@@ -120,8 +120,7 @@ class PipelineError(GraphJITError, ValueError):
     """The text of a pipeline that cannot be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """A pass by name, with its parameters: ``adjoint(wrt=0,1)``."""
 
     name: str

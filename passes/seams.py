@@ -9,7 +9,7 @@ expression without zeros.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphjit.ir.graph import Graph, Node
 from graphjit.ir.primitive import TABLE
@@ -34,8 +34,7 @@ LARGE = 4096  # elements from which on what is saved is worth many loops more
 ENTIRE = 32  # pieces of a reduction
 
 
-@dataclass(frozen=True, slots=True)
-class Cone:
+class Cone(NamedTuple):
     """What a value is computed from, as far as it is computed piece by piece.
 
     Attributes:

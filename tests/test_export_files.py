@@ -356,7 +356,7 @@ def test_products_that_the_renderer_can_write_out_stay(monkeypatch: pytest.Monke
         found = [s for k in form.program.kernels for s in walk(k.statements)]
         return sum(isinstance(s, Gemm | Gemv) for s in found)
 
-    with made_for(replace(host(), vector_bytes=16)):
+    with made_for(host()._replace(vector_bytes=16)):
         assert products(form.plain(written_by_us)) == products(form) == 2
     call_the_library(monkeypatch)
     assert products(form.plain(written_by_us)) == 0

@@ -2,7 +2,6 @@
 
 import itertools
 import re
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -274,7 +273,7 @@ def test_vectors_of_every_width(width: int) -> None:
     def f(x: Any, w: Any) -> Any:
         return np.sum(nn.conv2d(x, w) ** 2)
 
-    with made_for(replace(host(), vector_bytes=width)):
+    with made_for(host()._replace(vector_bytes=width)):
         found = graphjit.grad(f, argnums=(0, 1))(x, w)
     with override(renderer="numba", jit=False):
         expected = graphjit.grad(f, argnums=(0, 1))(x, w)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -131,7 +130,7 @@ def function(statement: Gemm | Gemv, way: Way) -> Callable[..., None]:
 @pytest.fixture
 def processor(width: int) -> Iterator[None]:
     """This processor, with vectors of so many bytes."""
-    with made_for(replace(host(), vector_bytes=width, fma=host().fma and width > 16)):
+    with made_for(host()._replace(vector_bytes=width, fma=host().fma and width > 16)):
         yield
 
 

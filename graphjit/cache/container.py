@@ -2,22 +2,23 @@
 
 ::
 
-    magic 8 | version 4 | length of the header 8 | SHA-256 of the header 32 | header | parts
+    magic 8 | version 4 | length of the header 8 | digest of the header 32 | header | parts
 
-The header holds the key, the manifest, and name, length and SHA-256 of each part. All is checked
+The header holds the key, the manifest, and name, length and digest of each part. All is checked
 before anything is believed, and nothing in it is ever executed by reading it: no pickle.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from graphjit.digests import digest, hexadecimal
+
 MAGIC = b"GRPHJIT\n"
-VERSION = 1
+VERSION = 2
 PREFIX = struct.Struct(">8sIQ32s")
 
 
@@ -47,9 +48,9 @@ def packed(key: str, manifest: Mapping[str, Any], blobs: Mapping[str, bytes]) ->
     Raises:
         TypeError, ValueError: the manifest is nothing that JSON can hold.
     """
-    parts = [[name, len(blob), hashlib.sha256(blob).hexdigest()] for name, blob in blobs.items()]
+    parts = [[name, len(blob), hexadecimal(blob)] for name, blob in blobs.items()]
     header = json.dumps({"key": key, "manifest": manifest, "parts": parts}).encode()
-    prefix = PREFIX.pack(MAGIC, VERSION, len(header), hashlib.sha256(header).digest())
+    prefix = PREFIX.pack(MAGIC, VERSION, len(header), digest(header))
     return b"".join([prefix, header, *blobs.values()])
 
 
@@ -80,9 +81,9 @@ def parts_of(view: memoryview, parts: Sequence[tuple[str, int, str]]) -> dict[st
         Damaged: they do not, or one does not match its checksum.
     """
     blobs, place = {}, 0
-    for name, length, digest in parts:
+    for name, length, told in parts:
         blobs[name], place = bytes(view[place : place + length]), place + length
-        if hashlib.sha256(blobs[name]).hexdigest() != digest:
+        if hexadecimal(blobs[name]) != told:
             raise Damaged(f"part {name!r} does not match its checksum")
     if place != len(view):
         raise Damaged(f"its parts have {len(view)} bytes, not {place}")
@@ -97,12 +98,12 @@ def header_of(view: memoryview) -> Any:
     """
     if len(view) < PREFIX.size:
         raise Damaged("it is cut off")
-    magic, version, length, digest = PREFIX.unpack_from(view)
+    magic, version, length, told = PREFIX.unpack_from(view)
     if magic != MAGIC:
         raise Damaged("it is no entry of this cache")
     if version != VERSION:
         raise OtherVersion(f"its format has version {version}, not {VERSION}")
     header = view[PREFIX.size : PREFIX.size + length]
-    if hashlib.sha256(header).digest() != digest:
+    if digest(header) != told:
         raise Damaged("its header does not match its checksum")
     return json.loads(bytes(header))

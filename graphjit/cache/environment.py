@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import sys
@@ -19,6 +18,7 @@ import numpy as np
 import optree
 
 from graphjit.cache.container import VERSION
+from graphjit.digests import hexadecimal
 from graphjit.tuning import digest as tuning
 
 THREADS = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
@@ -112,7 +112,7 @@ def sources(package: ModuleType) -> str:
     found: Any = package.__path__
     roots = [os.path.realpath(folder) for folder in found]
     lines = sorted(line for root in roots for line in stamps(root, len(root)))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hexadecimal("\n".join(lines).encode())
 
 
 def stamps(folder: str, start: int) -> Iterator[str]:

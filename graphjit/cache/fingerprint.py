@@ -16,7 +16,6 @@ Whatever has no sure form has no fingerprint, with the reason: then nothing is k
 
 from __future__ import annotations
 
-import hashlib
 import types
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
@@ -27,6 +26,7 @@ import numpy as np
 
 from graphjit.cache.libraries import Refused, check_builtins, import_text
 from graphjit.cache.values import Values, joined, plain
+from graphjit.digests import digest, hexadecimal
 from graphjit.tracing.names import names_of
 from graphjit.tracing.objects import Slots
 from graphjit.tracing.reads import Reads
@@ -43,7 +43,7 @@ class Fingerprint:
     """What tells whether a function's trace would come out the same.
 
     Attributes:
-        key: SHA-256 in hexadecimal digits, or an empty string where there is none.
+        key: A digest in hexadecimal digits, or an empty string where there is none.
         reason: Why there is none.
         reads: What the function reads: its guards and captured arrays come from it too.
         parts: What the key is made of, each with a name that a user knows it by.
@@ -58,7 +58,7 @@ class Fingerprint:
     def origins(self) -> str:
         """A digest of the lines of its instructions, relative to the functions' first lines."""
         codes = [function.__code__ for function in self.reads.functions]
-        return digest(joined(*(lines_of(code, code.co_firstlineno) for code in codes)))
+        return hexadecimal(joined(*(lines_of(code, code.co_firstlineno) for code in codes)))
 
     def contents(self) -> dict[str, str]:
         """A digest of the elements of each large array, by its name in ``reads.arrays``."""
@@ -90,7 +90,7 @@ def fingerprint(function: Callable[..., Any], classes: Sequence[type] = ()) -> F
     reads = Reads(function, classes)
     try:
         parts = tuple(described(function, reads))
-        return Fingerprint(digest(joined(*(text for _, text in parts))), "", reads, parts)
+        return Fingerprint(hexadecimal(joined(*(text for _, text in parts))), "", reads, parts)
     except Refused as refusal:
         return Fingerprint("", str(refusal), reads)
     except RecursionError:
@@ -103,19 +103,14 @@ def value_key(*values: Any) -> str:
     An empty string where one of them has no sure form.
     """
     try:
-        return digest(joined(*map(plain, values)))
+        return hexadecimal(joined(*map(plain, values)))
     except Refused:
         return ""
 
 
-def digest(text: bytes) -> str:
-    """SHA-256 in hexadecimal digits."""
-    return hashlib.sha256(text).hexdigest()
-
-
 def contents_of(array: np.ndarray[Any, Any]) -> str:
     """A digest of an array's elements, in C order."""
-    return hashlib.sha256(np.ascontiguousarray(array).view(np.uint8).data).hexdigest()
+    return hexadecimal(np.ascontiguousarray(array).view(np.uint8).data)
 
 
 def described(function: Callable[..., Any], reads: Reads) -> Iterator[tuple[str, bytes]]:
@@ -162,9 +157,7 @@ def code_text(code: types.CodeType) -> bytes:
     """
     facts = [plain(getattr(code, name)) for name in CODE]
     consts = [code_text(c) if isinstance(c, types.CodeType) else plain(c) for c in code.co_consts]
-    return hashlib.sha256(
-        joined(code.co_code, code.co_exceptiontable, joined(*facts), joined(*consts))
-    ).digest()
+    return digest(joined(code.co_code, code.co_exceptiontable, joined(*facts), joined(*consts)))
 
 
 def lines_of(code: types.CodeType, first: int) -> bytes:

@@ -7,7 +7,6 @@ call alone: of which parts the last fingerprint was made.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +19,7 @@ from graphjit.cache.folder import warn
 from graphjit.cache.libraries import Refused
 from graphjit.cache.objects import key_of
 from graphjit.cache.store import Store, opened
+from graphjit.digests import hexadecimal
 from graphjit.errors import CompileError
 from graphjit.flags import current
 
@@ -60,7 +60,7 @@ class Lookup:
     ) -> None:
         self._store, self._asked, self._name = store, (function, classes), name
         self.fingerprint = fingerprint(function, classes)
-        self._trail = hashlib.sha256(json.dumps(["trail", name, parts]).encode()).hexdigest()
+        self._trail = hexadecimal(json.dumps(["trail", name, parts]).encode())
         self._key = key_of("program", self.fingerprint.key, parts) if self.fingerprint.key else ""
         self.outcome = "" if self._key else f"not kept: {self.fingerprint.reason}"
 
@@ -161,7 +161,7 @@ def digests(parts: Iterable[tuple[str, bytes]]) -> dict[str, str]:
     """A short digest for each name; those of one name one after the other."""
     found: dict[str, str] = {}
     for name, text in parts:
-        found[name] = found.get(name, "") + hashlib.sha256(text).hexdigest()[:SHORT]
+        found[name] = found.get(name, "") + hexadecimal(text)[:SHORT]
     return found
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
 
 from graphjit.cache.environment import environment
 from graphjit.cache.store import opened
+from graphjit.digests import hexadecimal
 
 CODE = "object"
 
@@ -16,7 +16,7 @@ CODE = "object"
 def key_of(kind: str, *parts: Any) -> str:
     """The key of an entry: a digest of what JSON can hold, and of this machine."""
     text = json.dumps([kind, parts, dict(environment())], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hexadecimal(text.encode())
 
 
 def object_code(

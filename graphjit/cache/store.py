@@ -153,7 +153,7 @@ class Store:
 
     def _path(self, key: str) -> Path:
         if not KEY.fullmatch(key):
-            raise ValueError(f"a key is a SHA-256 in hexadecimal digits, not {key!r}")
+            raise ValueError(f"a key is a digest in hexadecimal digits, not {key!r}")
         return self.folder / f"{key}{SUFFIX}"
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,8 +24,7 @@ COUNTS = tuple(
 )
 
 
-@dataclass(frozen=True)
-class Blas:
+class Blas(NamedTuple):
     """Addresses of the cblas routines, the width of their integers in bits, and the library."""
 
     addresses: dict[str, int]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from graphjit.codegen.llvm_text import BOOL
 from graphjit.codegen.loops import (
@@ -25,14 +26,14 @@ from graphjit.tuning import tuning
 
 Inner = Let | Load | Index | Check | Store
 Terms = tuple[tuple[str, int], ...]
+NO_FOLDS: Mapping[str, str] = MappingProxyType({})
 FOLDS = frozenset({"add", "multiply", "maximum", "minimum", "logical_or", "logical_and"})
 LIGHT = 12  # operations: a body of no more waits for its own sums, unless it has several of each
 SHORT = 64  # turns of an inner loop: the sum of fewer is added without further care
 BLOCK = 4096  # turns that are added up before their sum is added to the whole
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(NamedTuple):
     """How an innermost loop is run.
 
     Attributes:
@@ -43,7 +44,7 @@ class Shape:
     """
 
     lanes: int = 1
-    folds: Mapping[str, str] = field(default_factory=dict)
+    folds: Mapping[str, str] = NO_FOLDS
     unroll: int = 1
     block: int = 0
 

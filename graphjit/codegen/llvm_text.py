@@ -78,7 +78,7 @@ def constant(value: Any, dtype: DType, lanes: int = 1) -> Operand:
     return Operand(text if lanes == 1 else f"splat ({lane(dtype)} {text})", dtype, lanes)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Module:
     """What is shared by the functions of a module: declarations, and helpers written once.
 

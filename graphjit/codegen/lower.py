@@ -22,7 +22,6 @@ from graphjit.codegen.lower_contract import ContractLowering
 from graphjit.codegen.lower_fused import FusedLowering
 from graphjit.codegen.nest import Axes, Nest, address
 from graphjit.codegen.plan import arena, block_of, plan
-from graphjit.codegen.share import share
 from graphjit.codegen.tails import tails
 from graphjit.errors import CompileError
 from graphjit.ir.aval import Aval
@@ -64,7 +63,10 @@ def lower(
     lowering = Lowering(graph, inputs, outputs or {}, after or LoopProgram([], [], []))
     lowering.label(labels)
     program = lowering.run()
-    share(program, foreign)
+    if any(kernel.title == "contract" for kernel in program.kernels):
+        from graphjit.codegen.share import share  # whose parts take 2 ms to load
+
+        share(program, foreign)
     tails(program)
     plan(program, donated or {}, foreign, copied=copied)
     return program

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from graphjit.codegen.blas import find
 from graphjit.codegen.loops import (
@@ -43,8 +42,7 @@ def native() -> bool:
     return current().jit and current().renderer == "llvm"
 
 
-@dataclass(frozen=True)
-class Operand:
+class Operand(NamedTuple):
     """A buffer with a stride for each letter of the specification."""
 
     buffer: Buffer
@@ -205,8 +203,7 @@ class ContractLowering:
         setattr(self, name, Operand.of(buffer, contiguous(shape), order))
 
 
-@dataclass(frozen=True)
-class Matrix:
+class Matrix(NamedTuple):
     """Rows and columns with a step each, in elements."""
 
     address: Address

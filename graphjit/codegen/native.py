@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 
@@ -18,8 +17,7 @@ VECTOR_BYTES = (("avx512f", 64), ("avx", 32))  # and 16 where there is neither, 
 BEST = 2  # the level at which programs are optimised; 0 is quick to make and slow to run
 
 
-@dataclass(frozen=True)
-class Host:
+class Host(NamedTuple):
     """The processor that code is made for.
 
     Attributes:

@@ -10,7 +10,7 @@ from graphjit.ir.view import View, merge_axes, run_length
 NAMES = "ijklmnopqrstuvw"
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Axes:
     """The loops of a space: runs of axes walked as one, outer ones (rows) first.
 
@@ -63,7 +63,7 @@ def address(buffer: Buffer, view: View, axes: Axes, rows: int | None) -> Address
     return Address(buffer, view.squeezed().offset, axes.terms(strides))
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Nest:
     """Statements by phase and depth, and how they fold into loops.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphjit.codegen import workers
 from graphjit.codegen.llvm_kernel import KernelWriter
@@ -45,8 +45,7 @@ end:
 }}"""
 
 
-@dataclass(frozen=True)
-class Rendered:
+class Rendered(NamedTuple):
     """A module, the addresses of what it calls by our own names, and how many loops are shared."""
 
     text: str

@@ -14,7 +14,7 @@ the cache anyway. Large products of many rows are cut for it (``panels``).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphjit.codegen.again import Outer, again
 from graphjit.codegen.loops import (
@@ -40,8 +40,7 @@ WINDOW = 12  # kernels looked back at
 LEAST = 256  # elements of each turn's part where a loop is cut in two
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A kernel and what it touches; ``loop`` is where its one outer loop stands, if it has one."""
 
     kernel: Kernel

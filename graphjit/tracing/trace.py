@@ -9,8 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import optree
@@ -74,8 +74,7 @@ class TraceBuilder(Builder):
         return super().constant(value, dtype)
 
 
-@dataclass(frozen=True)
-class Outputs:
+class Outputs(NamedTuple):
     """What a traced function returned, to be rebuilt around other values.
 
     Attributes:
@@ -98,8 +97,7 @@ class Outputs:
         return optree.tree_unflatten(self.spec, leaves)
 
 
-@dataclass(frozen=True)
-class Traced:
+class Traced(NamedTuple):
     """A traced function.
 
     Attributes:

@@ -9,9 +9,9 @@ that graph can be inlined into the graph of an outer trace, derivations compose.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import optree
@@ -29,8 +29,7 @@ FLOAT_HINT = "Pass a float: 3.0 for 3, x.astype(float) for an array of integers 
 RESULT_HINT = "Return it beside the result with has_aux=True, or convert it with .astype(float)."
 
 
-@dataclass(frozen=True)
-class Derived:
+class Derived(NamedTuple):
     """A graph ready to be compiled.
 
     Attributes:
@@ -193,7 +192,7 @@ def lifted(graph: Graph, outputs: Outputs, among: Container[int]) -> tuple[Graph
             known[place], leaves[place] = (node.id, False), None
     places = tuple(sorted(known))
     ids, weak = tuple(known[p][0] for p in places), tuple(known[p][1] for p in places)
-    changed = replace(outputs, leaves=tuple(leaves), places=places, weak=weak)
+    changed = outputs._replace(leaves=tuple(leaves), places=places, weak=weak)
     return Graph(tuple(nodes), graph.inputs, ids), changed
 
 

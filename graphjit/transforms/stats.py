@@ -14,7 +14,7 @@ from graphjit.tracing.trees import Arguments, Leaf
 REASONS_SHOWN = 8
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Stats:
     """Counts and times of one compiled function.
 
