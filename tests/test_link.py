@@ -75,6 +75,17 @@ other:
   ret double %x
 }
 """
+DATA = """
+@outside = external global double
+declare double @given(double)
+define double @called(double %x, i64 %i) {
+  %y = load double, ptr @outside
+  %sum = fadd double %x, %y
+  store double %sum, ptr @outside
+  %z = call double @given(double %sum)
+  ret double %z
+}
+"""
 VARIABLE = """
 @count = internal global double 1.0
 define double @called(double %x, i64 %i) {
@@ -89,7 +100,11 @@ Given = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)
 
 
 given = Given(lambda x: 10.0 * x)
-SYMBOLS = {"given": ctypes.cast(given, ctypes.c_void_p).value or 0}
+outside = ctypes.c_double(0.0)
+SYMBOLS = {
+    "given": ctypes.cast(given, ctypes.c_void_p).value or 0,
+    "outside": ctypes.addressof(outside),
+}
 
 
 def called(content: bytes) -> Any:
@@ -107,6 +122,21 @@ def test_an_image_is_what_llvm_links(text: str, level: int) -> None:
     ours, theirs = called(linked(content)), called(content)
     for i in range(4):
         assert ours(0.75, i) == theirs(0.75, i)
+
+
+@pytest.mark.parametrize("level", [0, BEST])
+def test_memory_that_somebody_else_has(level: int) -> None:
+    content = compiled(DATA, level)
+    assert is_image(content)
+    outside.value = 2.0
+    assert called(content)(1.0, 0) == 30.0
+    assert outside.value == 3.0
+
+
+def test_the_pool_of_threads_is_an_image() -> None:
+    from graphjit.codegen.llvm_threads_pool import text
+
+    assert is_image(compiled(text(), 0))
 
 
 def test_an_image_runs_wherever_it_is_put() -> None:

@@ -36,6 +36,7 @@ RELOCATION = np.dtype(
 PROGRAM_BITS, SYMBOLS, RELOCATIONS, UNWINDING = 1, 2, 4, 0x70000001
 WRITABLE, ALLOCATED = 1, 2
 DISTANCE, CALL = 2, 4  # R_X86_64_PC32, R_X86_64_PLT32: the distance to a symbol in 32 bits
+SLOTS = (9, 41, 42)  # R_X86_64_GOTPCREL, GOTPCRELX, REX_GOTPCRELX: to the slot of its address
 GLOBAL = 1
 UNDEFINED, RESERVED = 0, 0xFF00  # sections of symbols: of imported ones, and of special ones
 NOWHERE = -(2**62)
@@ -70,15 +71,17 @@ def image(content: bytes) -> Image:
         symbols["section"] < RESERVED, places[symbols["section"] % len(places)], NOWHERE
     )
     where[imported] = jumps
+    slots = np.full(len(symbols), NOWHERE, np.int64)
+    slots[imported] = jumps + JUMP_SIZE * len(jumps)
     for section in sections[sections["type"] == RELOCATIONS]:
         if places[section["info"]] >= 0:
-            resolve(laid, table(content, section, RELOCATION), places[section["info"]], where)
+            rows = table(content, section, RELOCATION)
+            resolve(laid, rows, places[section["info"]], where, slots)
     own = (symbols["info"] >> 4 == GLOBAL) & (symbols["section"] != UNDEFINED)
-    slots = jumps + JUMP_SIZE * len(jumps)
     return Image(
         bytes(laid),
         {name(i): int(where[i]) for i in np.flatnonzero(own)},
-        {name(i): int(slot) for i, slot in zip(imported, slots, strict=True)},
+        {name(i): int(slots[i]) for i in imported},
     )
 
 
@@ -152,14 +155,25 @@ def with_jumps(laid: bytearray, count: int) -> Any:
     return jumps
 
 
-def resolve(laid: bytearray, rows: Any, start: int, where: Any) -> None:
+def resolve(laid: bytearray, rows: Any, start: int, where: Any, slots: Any) -> None:
     """Write the distances that the relocations of one section stand for.
+
+    Args:
+        laid: The image.
+        rows: The relocations.
+        start: Where the section lies.
+        where: Where each symbol lies.
+        slots: Where the address of each symbol lies; those that have none are nowhere.
 
     Raises:
         Unknown: one of them is no distance in 32 bits, or leads to what is not in the image.
     """
-    target = where[rows["symbol"]] + rows["addend"]
-    if not np.isin(rows["kind"], (DISTANCE, CALL)).all() or (target < NOWHERE // 2).any():
+    through = np.isin(rows["kind"], SLOTS)
+    target = np.where(through, slots[rows["symbol"]], where[rows["symbol"]]) + rows["addend"]
+    if (
+        not (through | np.isin(rows["kind"], (DISTANCE, CALL))).all()
+        or (target < NOWHERE // 2).any()
+    ):
         raise Unknown
     at = start + rows["offset"].astype(np.int64)
     distances = (target - at).astype("<i4").view(np.uint8).reshape(-1, 4)

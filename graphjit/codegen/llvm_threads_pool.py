@@ -17,9 +17,8 @@ twenty times as long as was lost: so waiting in vain costs a twentieth of the ti
 
 from __future__ import annotations
 
+import os
 import sys
-
-import llvmlite.binding as llvm
 
 from graphjit.codegen.llvm_threads_text import TEXT
 
@@ -56,13 +55,13 @@ PLACES = {
 SIZE = PLACES["handles"] + 8 * MOST
 # CLOCK_MONOTONIC, and CLOCK_THREAD_CPUTIME_ID: the processor time of the thread that asks.
 CLOCKS = (6, 16) if sys.platform == "darwin" else (1, 3)
-PAUSES = {"x86_64": "llvm.x86.sse2.pause", "i686": "llvm.x86.sse2.pause"}
+PAUSES = {"x86_64": "llvm.x86.sse2.pause", "i686": "llvm.x86.sse2.pause"}  # by processor
 
 
 def text() -> str:
     """The module: ``ENTRY``, and functions that make the state ready and stop the workers."""
     places = {n: f"getelementptr (i8, ptr @{STATE}, i64 {at})" for n, at in PLACES.items()}
-    name = PAUSES.get(llvm.get_default_triple().partition("-")[0])
+    name = PAUSES.get(os.uname().machine)
     return TEXT.format(
         state=STATE, entry=ENTRY, size=SIZE, most=MOST, spin=SPIN, mask=CALLS - 1,
         patience=PATIENCE, clock=CLOCKS[0], own_clock=CLOCKS[1],

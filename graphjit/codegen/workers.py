@@ -18,6 +18,7 @@ from typing import Any
 from graphjit.codegen.blas import find
 
 LINE = 64
+LEVEL = 0  # of code generation: the pool waits and counts; a higher one takes four times as long
 ENTRY = "graphjit_parallel"  # what code calls
 _lock = threading.Lock()
 
@@ -44,17 +45,16 @@ class Workers:
     """
 
     def __init__(self) -> None:
-        # The text of the pool and LLVM are needed only by programs with loops to share.
+        # The text of the pool is needed only by programs with loops to share.
         from graphjit.cache.objects import object_code
         from graphjit.codegen import llvm_threads_pool as pool
         from graphjit.codegen.code import Code
-        from graphjit.codegen.native import compiled
 
         self._pool = pool
         self._memory = (ctypes.c_char * (pool.SIZE + LINE))()
         self._start = -(-ctypes.addressof(self._memory) // LINE) * LINE
         text = pool.text()
-        content, _ = object_code(text, lambda: compiled(text, 1), 1)
+        content, _ = object_code(text, lambda: made(text), LEVEL)
         self._code = Code(content, {pool.STATE: self._start})
         self.entry = self._code.address(pool.ENTRY)
         self._limit = 0
@@ -90,6 +90,13 @@ class Workers:
 
     def _function(self, name: str) -> Callable[[], None]:
         return ctypes.CFUNCTYPE(None)(self._code.address(name))
+
+
+def made(text: str) -> bytes:
+    """The machine code of the pool."""
+    from graphjit.codegen.native import compiled  # loads LLVM: not where it is kept on disk
+
+    return compiled(text, LEVEL)
 
 
 @cache
