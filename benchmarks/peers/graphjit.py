@@ -78,6 +78,10 @@ class GraphJIT:
     def warm_up(self) -> None:
         """One trivial program, and its second tier, which would take part in what is timed."""
         graphjit.value_and_grad(lambda x: np.sum(x * x))(np.ones(3))
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait for what is still being compiled."""
         for thread in threading.enumerate():
             if thread is not threading.current_thread():
                 thread.join()
