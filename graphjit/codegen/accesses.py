@@ -20,9 +20,8 @@ from graphjit.codegen.loops import (
     Product,
     Statement,
     Store,
-    reads,
+    touched,
     walk,
-    writes,
 )
 
 Run = tuple[object, int, int]  # a loop inside: which, the bytes of a step, and how many steps
@@ -141,10 +140,9 @@ Touch = tuple[Address, str, tuple[tuple[int, int], ...]]  # address, r w or u, m
 def sizes(kernels: Iterable[Sequence[Statement]], aliases: Mapping[str, str]) -> dict[str, int]:
     """The bytes of each buffer, by its name; of one that is seen in slices, of the whole."""
     found: dict[str, int] = {}
-    for s in (s for statements in kernels for s in walk(list(statements))):
-        for b in (*reads(s), *writes(s), *getattr(s, "uses", ())):
-            root = resolved(b.name, aliases)
-            found[root] = max(found.get(root, 0), b.size * b.dtype.itemsize)
+    for b in (b for statements in kernels for b in touched(statements)):
+        root = resolved(b.name, aliases)
+        found[root] = max(found.get(root, 0), b.size * b.dtype.itemsize)
     return found
 
 

@@ -25,6 +25,7 @@ from graphjit.codegen.loops import (
     Store,
     Value,
     reads,
+    touched,
     walk,
     writes,
 )
@@ -153,17 +154,12 @@ def closed(statements: Iterable[Statement]) -> bool:
 
 def touches(part: Outer, buffer: Buffer) -> bool:
     """Whether a kernel reads or writes a buffer."""
-    return any(b.name == buffer.name for s in walk(part.kernel.statements) for b in used(s))
+    return any(b.name == buffer.name for b in touched(part.kernel.statements))
 
 
 def reading(statements: Iterable[Statement], buffer: Buffer) -> bool:
     """Whether statements read a buffer."""
     return any(b.name == buffer.name for s in walk(list(statements)) for b in reads(s))
-
-
-def used(s: Statement) -> list[Buffer]:
-    """What a statement reads and writes."""
-    return [*reads(s), *writes(s)]
 
 
 def suits(parts: MutableSequence[Outer], at: int, nest: Nest, readers: set[int]) -> bool:
@@ -192,7 +188,7 @@ def takes(part: Outer, nest: Nest) -> bool:
     if loop is None or loop.extent != nest.extent or loop.index in set(names([nest.loops])):
         return False
     apart = [s for s in part.kernel.statements if s is not loop]
-    if any(b.name == name for s in walk(apart) for b in used(s)):
+    if any(b.name == name for b in touched(apart)):
         return False
     found = [r for r in reaches(loop.body, loop.index, {}) if r.buffer.name == name]
     return all(

@@ -11,13 +11,13 @@ from graphjit.codegen.loops import (
     Buffer,
     For,
     If,
-    Kernel,
     Load,
     LoopProgram,
     Statement,
     Store,
     While,
     reads,
+    touched,
     writes,
 )
 
@@ -53,7 +53,7 @@ def reuse(program: LoopProgram, spans: Mapping[str, Span], taken: Collection[str
             sites = list(visited(kernel.statements))
             born = [b for b in made(sites) if b.name in spans and spans[b.name][1] == index]
             pair(program, sites, born, [b for b in made(sites) if b.name in fresh], dying[index])
-        fresh -= {b.name for b in touched(kernel)}
+        fresh -= {b.name for b in touched(kernel.statements)}
 
 
 def pair(
@@ -91,16 +91,6 @@ def visited(statements: list[Statement], loops: tuple[For, ...] = ()) -> Iterato
 def made(sites: list[Site]) -> list[Buffer]:
     """What is written."""
     return list(dict.fromkeys(b for s, _ in sites for b in writes(s)))
-
-
-def touched(kernel: Kernel) -> Iterator[Buffer]:
-    """What a kernel reads, writes or needs, by whatever statement."""
-    for statement, _ in visited(kernel.statements):
-        yield from (*reads(statement), *writes(statement), *getattr(statement, "uses", ()))
-        if isinstance(statement, While):
-            yield from touched(Kernel("", [*statement.test, *statement.body]))
-        elif isinstance(statement, If):
-            yield from touched(Kernel("", [*statement.then, *statement.otherwise]))
 
 
 def placed(sites: list[Site]) -> dict[str, list[tuple[int, Site]]]:

@@ -7,7 +7,7 @@ Every renderer reads this, and nothing else, of a program.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -273,6 +273,18 @@ def walk(statements: list[Statement]) -> Iterator[Statement]:
             case If():
                 yield from walk(statement.then)
                 yield from walk(statement.otherwise)
+
+
+def touched(statements: Iterable[Statement]) -> Iterator[Buffer]:
+    """The buffers that statements have to do with, those of loop bodies included."""
+    for statement in walk(list(statements)):
+        yield from ends(statement)
+
+
+def ends(statement: Statement) -> list[Buffer]:
+    """The buffers that one statement reads, writes or needs by itself."""
+    uses = statement.uses if isinstance(statement, For | While | If) else ()
+    return [*reads(statement), *writes(statement), *uses]
 
 
 def reads(statement: Statement) -> list[Buffer]:

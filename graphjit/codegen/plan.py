@@ -21,6 +21,7 @@ from graphjit.codegen.loops import (
     Statement,
     Store,
     Value,
+    ends,
     reads,
     walk,
     writes,
@@ -109,8 +110,7 @@ def lifetimes(kernels: list[Kernel]) -> dict[str, tuple[Buffer, int, int]]:
         for statement in walk(kernel.statements):
             if isinstance(statement, SCALAR):
                 continue
-            uses = getattr(statement, "uses", ())
-            for buffer in (*reads(statement), *writes(statement), *uses):
+            for buffer in ends(statement):
                 if buffer.role == "work":
                     known = live.get(buffer.name, (buffer, index, index))
                     whole = known[0] if known[0].size >= buffer.size else buffer  # no slice of it

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from graphjit.codegen.accesses import touches
 from graphjit.codegen.loops import (
     Address,
     Buffer,
@@ -48,30 +49,9 @@ def reaches(
         match s:
             case For():
                 yield from reaches(s.body, index, {**extents, s.index: s.extent})
-            case Load():
-                yield reach(s.address, False, index, extents)
-            case Store():
-                yield reach(s.address, True, index, extents)
-            case Fill():
-                yield Reach(s.buffer, True, NOWHERE, 0, s.buffer.size - 1)
-            case Gemm() | Gemv():
-                for address, write, *spans in operands(s):
-                    yield reach(address, write, index, extents, spans)
-
-
-def operands(s: Gemm | Gemv) -> Iterator[tuple[Address, bool, Span, Span]]:
-    """The matrices and vectors of a library call: where, whether written, rows and columns."""
-    if isinstance(s, Gemm):
-        a = (s.k, s.m) if s.transpose_a else (s.m, s.k)
-        b = (s.n, s.k) if s.transpose_b else (s.k, s.n)
-        yield s.a, False, (s.lda, a[0]), (1, a[1])
-        yield s.b, False, (s.ldb, b[0]), (1, b[1])
-        yield s.c, True, (s.ldc, s.m), (1, s.n)
-        return
-    x, y = (s.rows, s.columns) if s.transpose else (s.columns, s.rows)
-    yield s.a, False, (s.lda, s.rows), (1, s.columns)
-    yield s.x, False, (s.incx, x), (0, 1)
-    yield s.y, True, (s.incy, y), (0, 1)
+            case Load() | Store() | Fill() | Gemm() | Gemv():
+                for address, how, spans in touches(s):
+                    yield reach(address, how != "r", index, extents, spans)
 
 
 def reach(

@@ -27,6 +27,7 @@ from graphjit.codegen.loops import (
     LoopProgram,
     Statement,
     reads,
+    touched,
     walk,
     writes,
 )
@@ -110,7 +111,7 @@ def share(program: LoopProgram, foreign: Collection[str] = ()) -> None:
 
 def handles(kernel: Kernel) -> bool:
     """Whether a product takes and gives enough for a loop to be shared around it."""
-    found = {b.name: b for s in walk(kernel.statements) for b in (*reads(s), *writes(s))}
+    found = {b.name: b for b in touched(kernel.statements)}
     return sum(b.size * b.dtype.itemsize for b in found.values()) >= WORTH
 
 
@@ -136,7 +137,8 @@ def better_whole(
 def elsewhere(part: Part, parts: Sequence[Part], held: Collection[str]) -> set[str]:
     """The buffers that are needed outside of a part's loop."""
     others = {n for p in parts if p is not part for n in (*p.read, *p.written)}
-    return others | touched(part.before()) | touched(part.after()) | set(held)
+    around = {b.name for b in touched([*part.before(), *part.after()])}
+    return others | around | set(held)
 
 
 def joined(done: list[Part], part: Part) -> bool:
@@ -175,7 +177,8 @@ def together(one: Part, two: Part) -> Kernel | None:
         or not parallel(first, second, common)
     ):
         return None
-    early, late = touched(two.before()), touched(one.after())
+    early = {b.name for b in touched(two.before())}
+    late = {b.name for b in touched(one.after())}
     if early & (one.read | one.written) or late & (two.read | two.written):
         return None
     loop = For(first.index, extent, [*first.body, *second.body])
@@ -184,14 +187,9 @@ def together(one: Part, two: Part) -> Kernel | None:
     return Kernel(title, statements, one.kernel.origin)
 
 
-def touched(statements: Iterable[Statement]) -> set[str]:
-    """The names of the buffers that statements write or read."""
-    return {b.name for s in walk(list(statements)) for b in (*reads(s), *writes(s))}
-
-
 def worth(loop: For, common: Collection[str]) -> bool:
     """Whether enough is handed on."""
-    handed = {b.name: b for s in walk(loop.body) for b in (*reads(s), *writes(s))}
+    handed = {b.name: b for b in touched(loop.body)}
     sizes = (b.size * b.dtype.itemsize for n, b in handed.items() if n in common)
     return sum(sizes) >= WORTH
 

@@ -23,7 +23,7 @@ from graphjit.codegen.loops import (
     Statement,
     Store,
     Value,
-    reads,
+    touched,
     walk,
     writes,
 )
@@ -73,7 +73,7 @@ def following(body: Sequence[Statement], seed: int) -> set[int]:
     inside = [body[at] for at in found]
     rest = [s for at, s in enumerate(body) if at not in found]
     stored = {b.name for s in inside for b in writes(s)}
-    elsewhere = {b.name for s in walk(rest) for b in (*reads(s), *writes(s))}
+    elsewhere = {b.name for b in touched(rest)}
     plain = all(isinstance(s, Let | Store) for s in inside)
     return found if plain and not stored & elsewhere else set()
 

@@ -22,7 +22,9 @@ from graphjit.codegen.loops import (
     Statement,
     Store,
     Value,
+    ends,
     reads,
+    touched,
     walk,
     writes,
 )
@@ -92,17 +94,17 @@ def source(
     Either it waits until the update, or nothing after it reads what is overwritten.
     """
     kernels, zeros = program.kernels, part.zeros.name
-    uses = [k for k in kernels if zeros in names_of(walk(k.statements))]
+    uses = [k for k in kernels if zeros in names_of(k)]
     if len(uses) != 2 or uses[1] is not last or not scatters(uses[0], part.zeros):
         return None
     scatter = uses[0]
     start, end = kernels.index(scatter), kernels.index(last)
-    if any(into.name in names_of(walk(k.statements)) for k in (scatter, *kernels[end + 1 :])):
+    if any(into.name in names_of(k) for k in (scatter, *kernels[end + 1 :])):
         return None
     between = kernels[start + 1 : end]
     if waits(program, scatter, update, between):
         return Source(scatter, late=True)
-    later = {name for k in between for name in names_of(walk(k.statements))}
+    later = {name for k in between for name in names_of(k)}
     made = {b.name for k in (scatter, *between) for s in walk(k.statements) for b in writes(s)}
     scalars = {b.name for s in needed(update.before, part.steps) for b in reads(s)}
     return None if into.name in later or made & scalars else Source(scatter, late=False)
@@ -123,7 +125,8 @@ def waits(program: LoopProgram, scatter: Kernel, update: Update, between: Iterab
 
 def scatters(kernel: Kernel, zeros: Buffer) -> bool:
     """Whether a kernel makes zeros and adds to them at one place, less often than there are."""
-    sites = [s for s in visited(kernel.statements) if zeros.name in names_of([s.statement])]
+    visits = visited(kernel.statements)
+    sites = [s for s in visits if any(b.name == zeros.name for b in ends(s.statement))]
     if len(sites) != 2 or sites[0] != Site(cleared(zeros), ()):
         return False
     store, loops = sites[1]
@@ -132,11 +135,9 @@ def scatters(kernel: Kernel, zeros: Buffer) -> bool:
     return math.prod(loop.extent for loop in loops) <= zeros.size
 
 
-def names_of(statements: Iterable[Statement]) -> set[str]:
-    """The buffers that statements have to do with, but not those of their bodies."""
-    return {
-        b.name for s in statements for b in (*reads(s), *writes(s), *getattr(s, "uses", ()))
-    }  # fmt: skip
+def names_of(kernel: Kernel) -> set[str]:
+    """The buffers that a kernel has to do with."""
+    return {b.name for b in touched(kernel.statements)}
 
 
 # -- written anew ----------------------------------------------------------------------------------
