@@ -6,7 +6,6 @@ python benchmarks/cold_start.py [--rounds 5] [--only quiz] [--peers jax] [--cloc
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from peers import calls, report
 from peers.problems import PROBLEMS, Problem
 from peers.process import run
 from peers.registry import COMPETITORS, Competitor
+from peers.telling import reason, taking_part, tell
 
 MODES = {"compile": ("compile", False), "cold": ("first", False), "warm": ("first", True)}
 Sample = dict[str, Any]
@@ -97,14 +97,6 @@ class Race:
             yield {"problem": self.problem.name, "competitor": name, **answer}
 
 
-def reason(answer: Sample) -> str:
-    return str(answer.get("unsupported") or answer.get("failed"))
-
-
-def tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5, help="processes of each kind")
@@ -116,19 +108,9 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def taking_part(wanted: str) -> list[Competitor]:
-    """Those asked for and installed; the others are named."""
-    packages = {"graphjit", *wanted.split(",")}
-    chosen = [c for c in COMPETITORS.values() if not wanted or c.package in packages]
-    for competitor in chosen:
-        if competitor.missing():
-            tell(f"{competitor.name} is left out: {competitor.missing()}")
-    return [c for c in chosen if not c.missing()]
-
-
 def main() -> None:
     given = options()
-    competitors = taking_part(given.peers)
+    competitors = taking_part(COMPETITORS.values(), given.peers)
     problems = [problem for problem in PROBLEMS.values() if given.only in problem.name]
     with tempfile.TemporaryDirectory() as folder:
         races = [Race(problem, Path(folder), given) for problem in problems]

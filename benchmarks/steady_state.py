@@ -7,7 +7,6 @@ python benchmarks/steady_state.py [--only net] [--peers jax,c] [--rounds 15] [--
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from peers.problems import Problem
 from peers.registry import STEADY as COMPETITORS
 from peers.registry import THREADED, Competitor
 from peers.steady import LARGE, STEADY
+from peers.telling import reason, taking_part, tell
 
 SPENT = 1.5  # seconds of the rounds of one competitor, about: a slow one has fewer
 
@@ -103,14 +103,6 @@ class Race:
 KEPT = ("compile", "megabytes", "unsupported", "failed", "limit")
 
 
-def reason(answer: Answer) -> str:
-    return str(answer.get("unsupported") or answer.get("failed"))
-
-
-def tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=15, help="timings of each")
@@ -120,16 +112,6 @@ def options() -> argparse.Namespace:
     parser.add_argument("--clock", choices=("seconds", "cpu"), default="seconds")
     parser.add_argument("--threads", choices=("one", "all", "both"), default="both")
     return parser.parse_args()
-
-
-def taking_part(wanted: str) -> list[Competitor]:
-    """Those asked for and installed; the others are named."""
-    packages = {"graphjit", *wanted.split(",")}
-    chosen = [c for c in COMPETITORS.values() if not wanted or c.package in packages]
-    for competitor in chosen:
-        if competitor.missing():
-            tell(f"{competitor.name} is left out: {competitor.missing()}")
-    return [c for c in chosen if not c.missing()]
 
 
 def with_all_cores(competitors: list[Competitor]) -> list[Competitor]:
@@ -169,7 +151,7 @@ def measured(given: argparse.Namespace, competitors: list[Competitor]) -> Iterat
 
 def main() -> None:
     given = options()
-    competitors = taking_part(given.peers)
+    competitors = taking_part(COMPETITORS.values(), given.peers)
     rows: list[Any] = []
     whole = not (given.only or given.peers) and given.threads == "both"
     try:
