@@ -51,8 +51,9 @@ def reuse(program: LoopProgram, spans: Mapping[str, Span], taken: Collection[str
     for index, kernel in enumerate(program.kernels):
         if index in dying and kernel.loops:
             sites = list(visited(kernel.statements))
-            born = [b for b in made(sites) if b.name in spans and spans[b.name][1] == index]
-            pair(program, sites, born, [b for b in made(sites) if b.name in fresh], dying[index])
+            results = made(sites)
+            born = [b for b in results if b.name in spans and spans[b.name][1] == index]
+            pair(program, sites, born, [b for b in results if b.name in fresh], dying[index])
         fresh -= {b.name for b in touched(kernel.statements)}
 
 
