@@ -69,6 +69,10 @@ def layers(x: Any, w: Any, b: Any, v: Any) -> Any:
     return np.maximum(x @ w + b, 0) @ v
 
 
+def masked(a: Any, x: Any) -> Any:
+    return (np.tril(np.ones(a.shape)) * a) @ x
+
+
 def triangular_loss(a: Any, x: Any) -> Any:
     return np.sum((np.tril(a) @ x) ** 2)
 
@@ -98,8 +102,10 @@ def cases() -> list[Case]:
               by_hand=lambda x, v: (x.T * v) @ x),
         plain("one-hot W, 1000x100x32", one_hot, y, table, by_hand=lambda y, w: w[y]),
         plain("tril(A) X, 256x256x64", lambda a, x: np.tril(a) @ x, a, right),
-        Case("its gradient, squared", graphjit.grad(triangular_loss, argnums=(0, 1)), (a, right),
-             None, triangular_gradient),
+        plain("(mask * A) X, 256x256x64", masked, a, right),
+        plain("np.eye(256) X, 256x256x64", lambda x: np.eye(256) @ x, right),
+        Case("gradient of sum((tril(A) X)²)", graphjit.grad(triangular_loss, argnums=(0, 1)),
+             (a, right), None, triangular_gradient),
         plain("layers 64-256-64, 10000 rows", layers, *large),
         einsum("bqd,bkd->bqk", (8, 64, 64), (8, 64, 64)),
         einsum("bqhd,bkhd->bhqk", (2, 64, 4, 16), (2, 64, 4, 16)),

@@ -2,9 +2,10 @@
 
 python benchmarks/vector_accuracy.py [names of functions]
 
-Against long doubles of 64 digits, and mpmath where NumPy has no such function; with and without
-fma; at random numbers where the function is mostly used, and of all exponents. Numbers beyond the
-LIMIT of ``trigonometric`` are left out: there the C library is asked.
+Against long doubles of 64 digits, and mpmath where NumPy has no such function; with all that the
+processor has, without AVX-512's ways to split and scale numbers, and without fma; at random numbers
+where the function is mostly used, and of all exponents. Numbers beyond the LIMIT of
+``turns`` are left out: there the C library is asked.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import mpmath as mp
 import numpy as np
 
 from graphjit.codegen.mathematics.describe import APART, PLACES, scalar_function
-from graphjit.codegen.mathematics.trigonometric import LIMIT
+from graphjit.codegen.mathematics.turns import LIMIT
 from graphjit.codegen.mathematics.vector import over_arrays
 
 LONG = np.longdouble
@@ -30,6 +31,7 @@ INTERVALS = {
     "sin": ((-4, 4), (-LIMIT, LIMIT)), "cos": ((-4, 4), (-LIMIT, LIMIT)),
     "tan": ((-4, 4), (-LIMIT, LIMIT)), "arcsin": ((-1, 1), (0.4, 0.6)), "expit": ((-700, 40),),
     "arccos": ((-1, 1), (0.4, 0.6)), "arctanh": ((-1, 1),), "logit": ((0, 1), (0.4, 0.6)),
+    **dict.fromkeys(("log", "log2", "log10"), ((0, 3), (0.7, 0.8), (1.4, 1.5))),
     "power": ((0, 30), (-3, 3)), "erf": ((-6, 6), (0.9, 1.2)), "erfc": ((-6, 27), (0.9, 2)),
     "gammaln": ((0, 3), (0.9, 2.1), (2, 200), (-40, 0)), "digamma": ((0.1, 1), (1, 2), (2, 200)),
 }  # fmt: skip
@@ -62,6 +64,7 @@ EXACT = {
     "expit": expit, "logit": logit, "erf": by_mpmath(mp.erf), "erfc": by_mpmath(mp.erfc),
     "gammaln": by_mpmath(mp.loggamma), "digamma": by_mpmath(mp.digamma),
 }  # fmt: skip
+FORMS: tuple[dict[str, bool], ...] = ({}, {"scaling": False}, {"fused": False})
 BY_MPMATH = ("erf", "erfc", "gammaln", "digamma")
 
 
@@ -89,11 +92,11 @@ def errors(found: Any, exact: Any) -> Any:
 
 
 def largest(name: str, dtype: Any) -> tuple[str, ...]:
-    """A row: with fma, and without."""
+    """A row: the error of each form."""
     arrays = operands(name, np.dtype(dtype))
     with np.errstate(all="ignore"):
         exact = EXACT.get(name, getattr(np, name, None))(*(a.astype(LONG) for a in arrays))
-    runs = [over_arrays(name, dtype, fused=fused)(*arrays) for fused in (True, False)]
+    runs = [over_arrays(name, dtype, **form)(*arrays) for form in FORMS]
     return name, np.dtype(dtype).name, *(f"{errors(r, exact).max():.2f}" for r in runs)
 
 
@@ -103,7 +106,7 @@ def main(names: list[str]) -> None:
         sys.exit("this needs long doubles of 64 digits, which x86 has")
     chosen = names or [n for n in PLACES if n not in APART]
     rows = [largest(n, d) for n in chosen for d in (np.float64, np.float32)]
-    head = ("function, ULP", "dtype", "with fma", "without")
+    head = ("function, ULP", "dtype", "all", "no scaling", "no fma")
     sys.stdout.write(harness.table(head, rows) + "\n")
 
 

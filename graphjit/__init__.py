@@ -11,7 +11,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from graphjit.transforms import grad, jit, value_and_grad
+from graphjit.garbage import uncollected
+
+with uncollected():  # which would go through all modules several times
+    from graphjit.transforms import grad, jit, value_and_grad
 
 if TYPE_CHECKING:
     from graphjit.certificate import certify

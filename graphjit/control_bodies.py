@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from graphjit.ir.builder import Builder
 from graphjit.ir.dispatch import lift
 from graphjit.ir.graph import Graph
 from graphjit.ir.symbol import Symbol
+from graphjit.records import dataclass
 from graphjit.tracing.origin import user_line
 from graphjit.tracing.trace import Traced, active, trace
 from graphjit.tracing.trees import NAMESPACE, flatten

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +15,7 @@ from graphjit.ir.aval import Aval
 from graphjit.ir.dispatch import lift
 from graphjit.ir.graph import Origin
 from graphjit.ir.symbol import Symbol
+from graphjit.records import dataclass
 from graphjit.tracing.origin import user_line
 from graphjit.tracing.static import Static
 from graphjit.tracing.trace import active

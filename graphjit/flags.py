@@ -6,15 +6,15 @@ block of code: only in the thread or asyncio task that runs the block.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import Any
 
 from graphjit.errors import GraphJITError
+from graphjit.records import dataclass
 
 PREFIX = "GRAPHJIT_"
 WORDS = {
@@ -136,6 +136,8 @@ def override(**values: Any) -> Iterator[Flags]:
 
 def _checked(name: str, value: Any) -> Any:
     if name not in NAMES:
+        import difflib  # 1 ms, for an error
+
         near = difflib.get_close_matches(name, NAMES, n=1) or NAMES
         raise FlagError(f"there is no flag {name!r}", hint=f"There is {', '.join(near)}.")
     kind = type(getattr(Flags(), name))

@@ -17,11 +17,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from graphjit.digests import hexadecimal
 from graphjit.errors import TuningWarning
 from graphjit.flags import current
+from graphjit.records import NamedTuple
 
 VERSION = 1  # of the file
 FILE = "tuning.json"
@@ -57,10 +58,15 @@ class Tuning(NamedTuple):
             benchmarks/small_products.py.
         unrolled: Sums under way in a loop that adds up: as many as an addition takes cycles, by
             how many begin in one; measured with sums of arrays in the first cache.
+        vectors: Of each value under way in a long body that waits for itself.
+        long: Operations of such a body, from which on that pays; a shorter one with many choices
+            lost a fifth where masks have registers of their own.
     """
 
     products: Mapping[int, Limits]
     unrolled: int = 4
+    vectors: int = 1
+    long: int = 100
 
 
 TABLE = {
@@ -69,12 +75,15 @@ TABLE = {
             4: Limits(300, 1.6, 1.7, 10**6, 1 << 25, 1 << 16),
             8: Limits(300, 1.15, 1.5, 10**6, 1 << 25, 1 << 16),
         },
+        vectors=4,
     ),
     32: Tuning(
         products={
             4: Limits(500, 1.5, 1.7, 1 << 18, 1 << 18, 1 << 16),
             8: Limits(500, 1.5, 1.7, 1 << 18, 1 << 18, 1 << 16),
         },
+        vectors=4,
+        long=24,
     ),
     16: Tuning(
         products={

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from graphjit.errors import DTypeError
+from graphjit.records import dataclass
 
 DType = np.dtype[Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 import struct
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphjit.ir.aval import Aval
+from graphjit.records import dataclass
 
 if TYPE_CHECKING:
     import networkx as nx

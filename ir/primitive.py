@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from graphjit.ir.aval import Aval
+from graphjit.records import dataclass
 
 Kind = Literal[
     "map", "reduce", "running", "layout", "contract", "index", "source", "call", "control"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -81,6 +80,8 @@ def missing(builder: Builder, function: Any, method: str = "") -> MissingRule:
     with_scipy()
     name = function.__name__
     known = {f.__name__: title(f) for f in (*FUNCTIONS, *BY_UFUNC)}
+    import difflib  # 1 ms, for an error
+
     near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
     hint = f"The nearest that exist: {', '.join(known[n] for n in near)}." if near else ""
     fact = f"{title(function)}{method} has no primitive"

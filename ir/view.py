@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
 
 from graphjit.ir.graph import Node
+from graphjit.records import NamedTuple
 
 
 class View(NamedTuple):

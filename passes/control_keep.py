@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple
 
 from graphjit.ir.graph import Graph, Node
 from graphjit.passes.control_scan import Parts, Scan, given, swapped
@@ -11,6 +10,7 @@ from graphjit.passes.cut import cheapest
 from graphjit.passes.merge import COMMUTATIVE, frozen
 from graphjit.passes.recompute import CHEAP, SOURCES, VIEWS, size, work
 from graphjit.passes.rewrite import Rebuild
+from graphjit.records import NamedTuple
 
 Pair = tuple[int, int]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from graphjit.ir.builder import Builder
 from graphjit.ir.graph import Graph, Node
 from graphjit.passes.rewrite import Rebuild, reached
+from graphjit.records import NamedTuple
 
 
 class Parts(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from graphjit.ir.builder import Builder
 from graphjit.ir.dag import depends_on
@@ -12,6 +11,7 @@ from graphjit.ir.table.contract import terms
 from graphjit.passes.batch import LETTERS
 from graphjit.passes.control_scan import Parts, Scan, held, swapped
 from graphjit.passes.rewrite import Rebuild, reached
+from graphjit.records import NamedTuple
 
 ROOM = 2  # elements of operands that may be stacked for each element of the sum
 

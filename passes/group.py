@@ -18,12 +18,12 @@ after  a scalar computed from totals, after the loops
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import field
 
 from graphjit.ir.graph import Graph, Node
 from graphjit.ir.primitive import TABLE
 from graphjit.ir.view import View, contiguous, through
+from graphjit.records import NamedTuple, dataclass
 
 FREE = frozenset({"constant", "iota", "broadcast", "reshape", "transpose", "slice", "hold"})
 LOOPED_REDUCTIONS = frozenset({"sum", "prod", "max", "min", "any", "all"})

@@ -7,17 +7,14 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from graphjit.errors import GraphJITError
 from graphjit.flags import current
 from graphjit.ir.graph import Graph
-from graphjit.passes.accumulate import accumulate
-from graphjit.passes.arrange import arrange
-from graphjit.passes.contractions import contractions
 from graphjit.passes.fold import fold
 from graphjit.passes.fuse import fuse
 from graphjit.passes.inline import inline
@@ -26,7 +23,7 @@ from graphjit.passes.merge import merge
 from graphjit.passes.order import order
 from graphjit.passes.prune import prune
 from graphjit.passes.simplify import simplify
-from graphjit.passes.stitch import stitch
+from graphjit.records import NamedTuple, dataclass
 
 Pass = Callable[[Graph], Graph]
 
@@ -59,7 +56,7 @@ def scans(graph: Graph) -> Graph:
 
     Before: a ``scan`` whose step has ``x @ w`` on slices ``x``; after: they are of ``xs @ w``.
     """
-    return run(graph, parse_pipeline(SCANS)) if graph.count("scan") else graph
+    return run(graph, SCANS) if graph.count("scan") else graph
 
 
 def within(graph: Graph, pipeline: Pipeline) -> Graph:
@@ -98,6 +95,8 @@ class Passes(dict[str, Callable[..., Graph]]):
 
 
 LATE = {
+    "contractions": "contractions", "accumulate": "accumulate", "stitch": "stitch",
+    "arrange": "arrange",
     "recompute": "recompute", "adjoint": "adjoint", "pullback": "adjoint", "tangent": "tangent",
     "batch": "batch", "hoist": "control_hoist", "keep": "control_keep", "total": "control_total",
     "trim": "control_trim", "scalars": "control_scalars",
@@ -105,10 +104,14 @@ LATE = {
 PASSES = Passes({
     rewriting.__name__: rewriting
     for rewriting in (
-        prune, merge, fold, simplify, contractions, accumulate, order, stitch, arrange, inline,
-        nested, bodies, scans, fuse,
+        prune, merge, fold, simplify, order, inline, nested, bodies, scans, fuse,
     )
 })  # fmt: skip
+# The operations without which a pass leaves a graph as it is, and is not loaded for it.
+OCCASIONS = {
+    "contractions": "contract", "accumulate": "scatter_add", "stitch": "embed",
+    "arrange": "contract",
+}  # fmt: skip
 NAMES = (*PASSES, *LATE)
 NUMBERS = frozenset({"size", "budget"})  # options that are one number, not several
 # These make another function of the graph: their meaning before and after is not comparable.
@@ -130,8 +133,8 @@ class Step(NamedTuple):
         options = ";".join(f"{name}={','.join(map(str, ids))}" for name, ids in self.options)
         return f"{self.name}({options})" if options else self.name
 
-    def bound(self) -> Pass:
-        """The pass, with the parameters given.
+    def checked(self) -> Step:
+        """This step.
 
         Raises:
             PipelineError: there is no pass of that name.
@@ -139,6 +142,20 @@ class Step(NamedTuple):
         if self.name not in PASSES and self.name not in LATE:
             hint = f"There is {', '.join(NAMES)}."
             raise PipelineError(f"there is no pass {self.name!r}", hint=hint)
+        return self
+
+    def __call__(self, graph: Graph) -> Graph:
+        """The graph after the pass."""
+        occasion = OCCASIONS.get(self.name)
+        return graph if occasion and not graph.count(occasion) else self.bound()(graph)
+
+    def bound(self) -> Pass:
+        """The pass, with the parameters given.
+
+        Raises:
+            PipelineError: there is no pass of that name.
+        """
+        self.checked()
         options = {n: ids[0] if n in NUMBERS and ids else ids for n, ids in self.options}
         return partial(PASSES[self.name], **options)
 
@@ -169,8 +186,8 @@ def parse_pipeline(text: str) -> Pipeline:
                 f"no pipeline: {text!r} cannot be read from {text[at:]!r} on",
                 hint="Write names with commas between, as in prune,adjoint(wrt=0,1),fuse.",
             )
-        steps.append(Step(found[1], tuple(map(_option, filter(None, (found[2] or "").split(";"))))))
-        steps[-1].bound()
+        options = filter(None, (found[2] or "").split(";"))
+        steps.append(Step(found[1], tuple(map(_option, options))).checked())
         at = found.end()
     return Pipeline(steps)
 
@@ -235,7 +252,7 @@ def run(graph: Graph, pipeline: Iterable[Step], hook: Hook | None = None) -> Gra
         if step.name in current().skip:
             continue
         start = time.perf_counter()
-        after = step.bound()(graph)
+        after = step(graph)
         hook(step, graph, after, time.perf_counter() - start)
         graph = after
     return graph
@@ -248,5 +265,4 @@ PROGRAM = parse_pipeline(
     "inline,prune,fold,simplify,merge,fold,simplify,merge,prune,scans,contractions,accumulate,order,stitch,"
     "arrange,nested,fuse"
 )
-# What is done to scans: a text, since passes are loaded when a pipeline is read.
-SCANS = "trim,bodies,keep,trim,scalars,bodies,hoist,total,trim,simplify,merge,prune"
+SCANS = parse_pipeline("trim,bodies,keep,trim,scalars,bodies,hoist,total,trim,simplify,merge,prune")

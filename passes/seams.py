@@ -9,11 +9,11 @@ expression without zeros.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 from graphjit.ir.graph import Graph, Node
 from graphjit.ir.primitive import TABLE
 from graphjit.passes.boxes import Box, Place, Tree, box_at, boxes, extent, shifted, split, within
+from graphjit.records import NamedTuple
 
 Signed = tuple[int, int]  # a node, and 1 or -1
 

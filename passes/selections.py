@@ -10,11 +10,10 @@ no line of the user's, zeros win (*backward*).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from graphjit.ir.table.contract import terms
 from graphjit.passes.layouts import bound
 from graphjit.passes.rewrite import Rules, Site, Term, either, negative_zero
+from graphjit.records import NamedTuple
 
 WORTH = 16  # columns of one-hot rows from which on a gather is faster than their product
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from graphjit.ir.graph import Graph, Node
+from graphjit.records import NamedTuple
 
 Axes = tuple[int | None, ...]  # for each axis of a value the axis of the shift that it follows
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Hashable
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any
 
 from graphjit.ir.aval import Aval
 from graphjit.ir.graph import Graph, Node
 from graphjit.passes.boxes import Box, Tree, apart, lengths, shifted, sweep, within
 from graphjit.passes.rewrite import Rebuild, reached
 from graphjit.passes.seams import LINEAR, Seams, Signed, region, unit
+from graphjit.records import NamedTuple
 
 Part = tuple[int, Box]  # a node of the old graph, and a box of its elements
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from graphjit.ir.graph import Graph, Node
 from graphjit.ir.table.contract import terms
+from graphjit.records import NamedTuple
 
+PRODUCTS = ("multiply", "strong_multiply")
 LEAST = 64  # rows and columns of a matrix of which a part is worth leaving out
 
 
 class Triangle(NamedTuple):
     """A matrix that is zero where the index of axis ``small`` is above the other's plus ``offset``.
 
-    Of np.tril(x, k), that is axis 1 and k.
+    Of np.tril(x, k), that is axis 1 and k. Where it is a product with a mask, it is ``masked``: NaN
+    where zeros meet what is infinite or NaN.
     """
 
     small: int
     offset: int
+    masked: bool = False
 
     def named(self, letters: str) -> tuple[str, str, int]:
         """The letters of the smaller index and of the other one, and the offset."""
@@ -31,11 +35,16 @@ def triangles(graph: Graph) -> Graph:
     """Say of products which part of an operand is zero, or which part of the result is wanted.
 
     Safe, because these are remarks, and the graph is the same otherwise. Zeros are those that
-    ``np.tril`` and ``np.triu`` put there. A part is wanted where all that uses the result chooses
-    among it and zeros in this way, as in the gradient of ``np.tril(a) @ x``.
+    ``np.tril`` and ``np.triu`` put there, or a mask. A part is wanted where all that uses the
+    result chooses among it and zeros in this way, as in the gradient of ``np.tril(a) @ x``; in the
+    backward pass also where it is multiplied with a mask.
+
+    ``zeros`` are the side of the operand, its letters of the small and the large index, the offset,
+    and what must be finite for the zeros to count: 0 is nothing, as in the backward pass, 1 the
+    other operand, 2 both of them.
 
     Before: ``%4 = where(%3, %0, 0)``, ``%5 = contract(%4, %1, spec='ij,jk->ik')``; after:
-    ``%5 = contract(%4, %1, spec='ij,jk->ik', zeros=(0, 'j', 'i', 0, True))``.
+    ``%5 = contract(%4, %1, spec='ij,jk->ik', zeros=(0, 'j', 'i', 0, 1))``.
     """
     large = [n for n in graph.nodes if n.op == "contract" and n.params.keys() == {"spec"}]
     large = [n for n in large if any(wide(graph.nodes[i]) for i in (*n.inputs, n.id))]
@@ -55,14 +64,14 @@ def wide(node: Node) -> bool:
 
 
 def of_operands(graph: Graph, node: Node) -> dict[str, Any]:
-    """Which operand is zero and where; and whether zeros times infinities must be NaN."""
-    exact = node.origin is not None and not node.origin.adjoint
+    """Which operand is zero and where; and what must be finite for that."""
     for side, (ident, letters) in enumerate(
         zip(node.inputs, terms(node.params["spec"])[:2], strict=True)
     ):
         found = triangle(graph, graph.nodes[ident])
         if found is not None:
-            return {"zeros": (side, *found.named(letters), exact)}
+            finite = 0 if backward(node) else 1 + found.masked
+            return {"zeros": (side, *found.named(letters), finite)}
     return {}
 
 
@@ -71,18 +80,45 @@ def of_result(graph: Graph, node: Node) -> dict[str, Any]:
     users = [graph.nodes[u] for u in graph.users[node.id]]
     if not users or node.id in graph.outputs:
         return {}
-    kinds = {triangle(graph, u) if u.inputs[1:2] == (node.id,) else None for u in users}
+    kinds = {chosen(graph, u, node) for u in users}
     found = kinds.pop()
     if kinds or found is None:
         return {}
     return {"wanted": found.named(terms(node.params["spec"])[2])}
 
 
+def chosen(graph: Graph, user: Node, node: Node) -> Triangle | None:
+    """The triangle of a matrix outside of which what it is does not count for a user."""
+    masked = user.op in PRODUCTS and backward(user)
+    if masked or user.inputs[1:2] == (node.id,):
+        found = triangle(graph, user) if user.op == "where" or masked else None
+        return found and found._replace(masked=False)
+    return None
+
+
+def backward(node: Node) -> bool:
+    """Whether zeros win over what is infinite."""
+    return node.origin is None or node.origin.adjoint
+
+
 def triangle(graph: Graph, node: Node) -> Triangle | None:
     """The triangle outside of which a matrix is zero, where it is made so."""
-    if node.op != "where" or not wide(node) or number(graph, node.inputs[2]) != 0:
+    if not wide(node):
         return None
-    condition = graph.nodes[node.inputs[0]]
+    if node.op == "where":
+        return compared(graph, node.inputs[0]) if number(graph, node.inputs[2]) == 0 else None
+    if node.op == "cast":
+        return compared(graph, node.inputs[0])
+    if node.op in PRODUCTS:
+        masks = (graph.nodes[i] for i in node.inputs)
+        found = (compared(graph, m.inputs[0]) for m in masks if m.op == "cast")
+        return next((t._replace(masked=True) for t in found if t is not None), None)
+    return None
+
+
+def compared(graph: Graph, ident: int) -> Triangle | None:
+    """The triangle in which a comparison of places holds."""
+    condition = graph.nodes[ident]
     if condition.op not in ("less_equal", "greater_equal"):
         return None
     low, high = (counted(graph, i) for i in condition.inputs)

@@ -71,13 +71,17 @@ print(json.dumps({
 }))
 """
 COUNTING = """
-import llvmlite.binding as llvm
-parse, compiled = llvm.parse_assembly, []
-def counted(text, *rest):
-    if text:
-        compiled.append(text)
-    return parse(text, *rest)
-llvm.parse_assembly = counted
+from graphjit.codegen import libllvm
+compiled = []
+def counting(kind):
+    make = kind.object_file
+    def counted(self, text, *rest):
+        if text != libllvm.FIRST:
+            compiled.append(text)
+        return make(self, text, *rest)
+    kind.object_file = counted
+counting(libllvm.Direct)
+counting(libllvm.Imported)
 import atexit
 atexit.register(lambda: print(len(compiled)))
 """

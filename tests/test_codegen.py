@@ -362,7 +362,7 @@ def test_arguments_can_go_through_a_table_of_pointers(
 def test_a_text_that_does_not_compile_is_an_error_of_this_library(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from graphjit.codegen import build as module
+    from graphjit.codegen import render_numba as module
 
     def broken(*_: Any, **__: Any) -> str:
         start = "from graphjit.codegen.runtime_numba import kernel\n@kernel\n"

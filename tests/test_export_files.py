@@ -14,7 +14,7 @@ import optree
 import pytest
 
 from graphjit import train
-from graphjit.codegen import llvm_kernel, llvm_library
+from graphjit.codegen import llvm_library
 from graphjit.codegen.loops import Gemm, Gemv, walk
 from graphjit.codegen.native import host, made_for
 from graphjit.control import while_loop
@@ -344,8 +344,8 @@ void cblas_dgemm(int order, int ta, int tb, int m, int n, int k, double alpha, c
 
 def call_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no product be small enough for code of our own."""
-    monkeypatch.setattr(llvm_kernel, "gemm", llvm_library.gemm_call)
-    monkeypatch.setattr(llvm_kernel, "gemv", llvm_library.gemv_call)
+    monkeypatch.setattr(llvm_library, "gemm", llvm_library.gemm_call)
+    monkeypatch.setattr(llvm_library, "gemv", llvm_library.gemv_call)
 
 
 def test_products_that_the_renderer_can_write_out_stay(monkeypatch: pytest.MonkeyPatch) -> None:

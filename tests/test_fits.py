@@ -16,11 +16,13 @@ import pytest
 
 from graphjit.codegen.mathematics import (
     constants,
+    exponential,
     gamma,
     gamma_negative,
     logarithm,
     power,
     trigonometric,
+    turns,
 )
 from graphjit.codegen.mathematics.describe import PLACES
 
@@ -102,12 +104,24 @@ def test_constants_in_parts() -> None:
         for high, low in gamma.ROOT.values():
             assert abs(root - high - low) <= abs(low) * 1e-7
         assert list(power.THIRD) == split(mp.mpf(1) / 3, 53, 53)
-        assert abs(mp.pi / 2 - mp.fsum(trigonometric.QUARTER)) < mp.mpf(2) ** -140
+        assert abs(mp.pi / 2 - mp.fsum(turns.QUARTER)) < mp.mpf(2) ** -140
+        assert split(mp.pi / 2, 53, 53, 53) == list(turns.WHOLE_QUARTER)
+        assert split(mp.pi / 2, 24, 24, 24) == list(turns.SHORT_QUARTER)
         most = 2**20 - 1  # quarter turns
-        for part in trigonometric.QUARTER[:3]:
+        for part in turns.QUARTER[:3]:
             assert Fraction(part * most) == Fraction(part) * most
         assert split(1 / mp.log(2), 11) == [logarithm.LOG2_FACTOR]
         assert split(1 / mp.log(10), 11) == [logarithm.LOG10_FACTOR]
+
+
+@pytest.mark.parametrize("size", [8, 4])
+def test_roots_of_two(size: int) -> None:
+    roots, lacks = exponential.step_roots(np.dtype(f"f{size}"))
+    with mp.workprec(300):
+        for i, (high, low) in enumerate(zip(roots, lacks, strict=True)):
+            exact = mp.mpf(2) ** (mp.mpf(i) / len(roots))
+            assert split(exact, BITS[size]) == [high]
+            assert abs((exact - high) / exact - low) < mp.mpf(2) ** -75
 
 
 def test_the_zeros_and_the_leading_terms_of_gamma(tool: Any) -> None:

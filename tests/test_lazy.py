@@ -1,7 +1,9 @@
 """What is imported when, and that the work of a compilation grows as the graph does."""
 
+import os
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +15,7 @@ from graphjit.codegen.lower import lower
 from graphjit.ir import Graph
 from graphjit.ir.dag import depends_on, needed, topological
 from graphjit.passes.adjoint import adjoint
-from graphjit.passes.pipeline import PRIMAL, PROGRAM, Step, run
+from graphjit.passes.pipeline import OCCASIONS, PASSES, PRIMAL, PROGRAM, Step, run
 from graphjit.tracing.trace import trace
 from random_graphs import random_graph
 
@@ -169,3 +171,29 @@ def test_tracing_takes_the_same_work_for_each_node(case: str) -> None:
     make, args = CASES[case]
     small, large = (lambda n=n: trace(make(n), args) for n in (60, 240))
     assert calls(large) < 1.1 * 4 * calls(small)
+
+
+@pytest.mark.parametrize("name", OCCASIONS)
+def test_a_pass_is_skipped_only_where_it_would_do_nothing(name: str) -> None:
+    skipped = 0
+    for seed in range(120):
+        graph = run(random_graph(seed, 15), PRIMAL)
+        if not graph.count(OCCASIONS[name]):
+            skipped += 1
+            assert PASSES[name](graph) is graph
+            assert Step(name)(graph) is graph
+    assert skipped
+
+
+def test_passes_that_a_graph_gives_no_occasion_for_are_not_loaded() -> None:
+    script = """
+        import sys, graphjit, numpy as np
+        graphjit.grad(lambda x: np.sum(np.sin(x)))(np.ones(3))
+        print(*sorted(n for n in sys.modules if n.rpartition(".")[2] in ("stitch", "arrange")))
+        graphjit.grad(lambda x: np.sum((x[1:] - x[:-1]) ** 2))(np.ones(3))
+        print(*sorted(n for n in sys.modules if n.rpartition(".")[2] in ("stitch", "arrange")))
+    """
+    environment = {**os.environ, "GRAPHJIT_CACHE": "off"}
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines() == ["", "graphjit.passes.stitch"]

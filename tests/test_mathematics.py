@@ -9,32 +9,39 @@ import numpy as np
 import pytest
 
 from exact import F32, F64, FUNCTIONS, count_of, points, worst
+from graphjit.codegen.llvm_text import Module
 from graphjit.codegen.mathematics.describe import PLACES, scalar_function
 from graphjit.codegen.mathematics.text import python_function
-from graphjit.codegen.mathematics.vector import over_arrays
+from graphjit.codegen.mathematics.vector import loop_text, over_arrays
+from graphjit.codegen.native import Host, made_for
 
 EVERY = pytest.mark.parametrize("name", FUNCTIONS)
 BOTH = pytest.mark.parametrize("dtype", [F32, F64], ids=str)
-ROUNDINGS = pytest.mark.parametrize("fused", [True, False], ids=["fma", "no_fma"])
+# With all that this processor has, as on one without AVX-512, and as on one without fma too.
+FORMS = pytest.mark.parametrize(
+    "form", [{}, {"scaling": False}, {"fused": False}], ids=["host", "no_scaling", "no_fma"]
+)
+Form = dict[str, bool]
+LANES = (0, 1, 2, 4, 8, 32)  # in one register, in part of one, or in some
 
 
 @EVERY
 @BOTH
-@ROUNDINGS
-def test_the_error_is_within_the_limit(name: str, dtype: np.dtype[Any], fused: bool) -> None:
+@FORMS
+def test_the_error_is_within_the_limit(name: str, dtype: np.dtype[Any], form: Form) -> None:
     operands = points(dtype, count_of(name), FUNCTIONS[name].usual)
-    error, what = worst(over_arrays(name, dtype, fused=fused)(*operands), name)
+    error, what = worst(over_arrays(name, dtype, **form)(*operands), name)
     assert error <= FUNCTIONS[name].limit, what
 
 
 @EVERY
 @BOTH
-@ROUNDINGS
-def test_scalars_and_vectors_are_the_same(name: str, dtype: np.dtype[Any], fused: bool) -> None:
+@FORMS
+def test_scalars_and_vectors_are_the_same(name: str, dtype: np.dtype[Any], form: Form) -> None:
     operands = points(dtype, count_of(name), FUNCTIONS[name].usual)
-    forms = [over_arrays(name, dtype, lanes, fused=fused)(*operands) for lanes in (0, 1)]
-    first, second = (np.where(np.isnan(f), dtype.type(np.nan), f) for f in forms)
-    assert first.tobytes() == second.tobytes()
+    results = [over_arrays(name, dtype, lanes, **form)(*operands) for lanes in LANES]
+    first, *others = (np.where(np.isnan(r), dtype.type(np.nan), r).tobytes() for r in results)
+    assert all(other == first for other in others)
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS.keys() & PLACES))
@@ -52,25 +59,26 @@ def test_the_python_text_is_the_same_without_fma(name: str, dtype: np.dtype[Any]
 
 
 @BOTH
-def test_powers_of_two_are_exact(dtype: np.dtype[Any]) -> None:
+@FORMS
+def test_powers_of_two_are_exact(dtype: np.dtype[Any], form: Form) -> None:
     info = np.finfo(dtype)
     n = np.arange(info.minexp - info.nmant, info.maxexp)
     powers = np.ldexp(dtype.type(1), n).astype(dtype)
-    np.testing.assert_array_equal(over_arrays("exp2", dtype)(n.astype(dtype)), powers)
-    np.testing.assert_array_equal(over_arrays("log2", dtype)(powers), n.astype(dtype))
+    np.testing.assert_array_equal(over_arrays("exp2", dtype, **form)(n.astype(dtype)), powers)
+    np.testing.assert_array_equal(over_arrays("log2", dtype, **form)(powers), n.astype(dtype))
     two = np.full(len(n), 2, dtype)
-    np.testing.assert_array_equal(over_arrays("power", dtype)(two, n.astype(dtype)), powers)
+    np.testing.assert_array_equal(over_arrays("power", dtype, **form)(two, n.astype(dtype)), powers)
 
 
 @BOTH
-@ROUNDINGS
-def test_whole_results_are_exact(dtype: np.dtype[Any], fused: bool) -> None:
+@FORMS
+def test_whole_results_are_exact(dtype: np.dtype[Any], form: Form) -> None:
     n = np.arange(-37, 38).astype(dtype) if dtype == F32 else np.arange(-300.0, 300.0)
     tens = np.array([float(f"1e{int(i)}") for i in n]).astype(dtype)
-    np.testing.assert_array_equal(over_arrays("log10", dtype, fused=fused)(tens), n)
+    np.testing.assert_array_equal(over_arrays("log10", dtype, **form)(tens), n)
     small = np.arange(-200, 201).astype(dtype)
-    np.testing.assert_array_equal(over_arrays("cbrt", dtype, fused=fused)(small**3), small)
-    power = over_arrays("power", dtype, fused=fused)
+    np.testing.assert_array_equal(over_arrays("cbrt", dtype, **form)(small**3), small)
+    power = over_arrays("power", dtype, **form)
     np.testing.assert_array_equal(power(small, np.full_like(small, 3)), small**3)
     np.testing.assert_array_equal(power(small**2, np.full_like(small, 0.5)), abs(small))
 
@@ -116,7 +124,7 @@ def test_numbas_loops_are_the_same_and_vectorised(name: str, dtype: np.dtype[Any
     x = np.linspace(0.1, 9, 1001).astype(dtype)
     out, operands = np.empty_like(x), [x] * count_of(name)
     compiled(*operands, out)
-    np.testing.assert_array_equal(out, over_arrays(name, dtype)(*operands))
+    np.testing.assert_array_equal(out, over_arrays(name, dtype, scaling=False)(*operands))
     text = compiled.inspect_llvm(compiled.signatures[0])
     lane = "double" if dtype == F64 else "float"
     assert len(re.findall(rf"<\d+ x {lane}>", text)) > 20
@@ -128,6 +136,19 @@ def test_a_description_is_straight_and_needs_all_its_lines() -> None:
         used = {o for s in function.body for o in s.operands} | {function.result}
         assert all(s.value in used for s in function.body)
         assert len({s.value for s in function.body}) == len(function.body)
+
+
+def test_only_a_processor_that_has_them_is_given_avx512s_instructions() -> None:
+    wide = Host("", "+avx512f,+avx512dq,+avx512vl", 64, fma=True)
+    others = (
+        wide._replace(features="+avx512f,-avx512dq,+avx512vl"), wide._replace(vector_bytes=32),
+        wide._replace(fma=False), wide._replace(features=""),
+    )  # fmt: skip
+    for name in ("exp", "log"):
+        for processor in (wide, *others):
+            with made_for(processor):
+                text = loop_text(Module(), name, F64, 8)
+            assert ("llvm.x86.avx512" in text) == (processor is wide)
 
 
 def test_no_fma_is_in_the_text_without_it() -> None:

@@ -76,11 +76,12 @@ def test_on_the_whole_range(case: Case, dtype: Any) -> None:
 
 @pytest.mark.parametrize("case", CASES[:3], ids=str)
 @DTYPE
-def test_next_to_multiples_of_a_quarter_turn(case: Case, dtype: Any) -> None:
+@FUSED
+def test_next_to_multiples_of_a_quarter_turn(case: Case, dtype: Any, fused: bool) -> None:
     turns = np.unique(np.geomspace(1, 630000, 300).astype(int))
     with mpmath.workprec(120):
         x = np.array([float(int(n) * mpmath.pi / 2) for n in turns], dtype)
-    assert_close(case, (np.concatenate([x, -x]),), fused=False)
+    assert_close(case, (np.concatenate([x, -x]),), fused=fused)
 
 
 def test_huge_angles() -> None:

@@ -223,6 +223,7 @@ def test_the_limits_are_those_of_the_width_and_the_dtype(
     assert choice(product(64, 64, limits.matrix // 64**2)) is not None
     assert choice(product(64, 64, limits.matrix // 64**2 + 1)) is None
     assert choice(product(4, 0, 4)) is None
+    assert (choice(product(96, 96, 96), held=True) is None) == (width == 32)
     monkeypatch.setattr(llvm_matrix_choice, "threads", lambda: 1)
     assert choice(product(64, 64, limits.alone // 64**2 + 1)) is None
     assert (choice(product(96, 96, 96)) is None) == (width == 32)

@@ -57,6 +57,53 @@ def test_which_products_are_triangular() -> None:
     assert remarked(lambda a, x: np.tril(a[:8]) @ x, a, x) == [{"spec": ""}]  # small
 
 
+def test_products_with_masks_are_triangular() -> None:
+    a, x, w = np.ones((80, 70)), np.ones((70, 4)), np.ones((80, 80))
+
+    def mask(a: Any) -> Any:
+        return np.tril(np.ones(a.shape), 2)
+
+    masked = {"spec": "", "zeros": (0, "j", "i", 2, 2)}
+    assert remarked(lambda a, x: (mask(a) * a) @ x, a, x) == [masked]
+    assert remarked(lambda a, x: (a * (mask(a) > 0)) @ x, a, x) == [masked]
+    assert remarked(lambda x, w: np.triu(np.ones((80, 80))) @ w, x, w) == [
+        {"spec": "", "zeros": (0, "i", "j", 0, 1)}
+    ]
+    backward = remarked(lambda a, x: (mask(a) * a) @ x, a, x, adjoint=True)
+    assert backward == [{"spec": "", "zeros": (0, "j", "i", 2, 0)}]
+    product = a, np.ones((70, 70))
+    assert remarked(lambda a, y: mask(a) * (a @ y), *product) == [{"spec": ""}]  # NaN where it is
+    assert remarked(lambda a, y: mask(a) * (a @ y), *product, adjoint=True) == [
+        {"spec": "", "wanted": ("k", "i", 2)}
+    ]
+    mixed = remarked(lambda a, y: mask(a) * (a @ y) ** 2, *product, adjoint=True)
+    assert mixed == [{"spec": ""}]
+    held = np.tril(np.ones((80, 70)))  # whose contents may change
+    assert remarked(lambda a, x: (held * a) @ x, a, x) == [{"spec": ""}]
+
+
+@WAYS
+@pytest.mark.usefixtures("_small")
+def test_masked_products(jit: Way) -> None:
+    rng = np.random.default_rng(0)
+    for (m, k, n), offset in (((18, 21, 5), -1), ((17, 16, 4), 3)):
+        a, x = rng.standard_normal((m, k)), rng.standard_normal((k, n))
+        for part in (np.tril, np.triu):
+
+            def f(a: Any, x: Any, part: Any = part, offset: int = offset) -> Any:
+                t = part(np.ones(a.shape), offset) * a
+                return t @ x, x.T @ t.T, t.T @ (t @ x), part(np.ones(a.shape), offset) @ x
+
+            program = built(traced(f, a, x), jit=jit)
+            for row, column, hole in ((0, k - 1, np.inf), (m - 1, 0, np.nan), (0, 0, -np.inf)):
+                whole, a[row, column] = a[row, column], hole
+                with np.errstate(invalid="ignore"):
+                    found = program(*conforming([a, x]))
+                    for one, two in zip(f(a, x), found, strict=True):
+                        np.testing.assert_allclose(two, one, rtol=1e-9, atol=1e-12)
+                a[row, column] = whole
+
+
 SHAPES = [(13, 13, 5), (9, 14, 4), (14, 9, 3), (6, 6, 6)]
 
 
@@ -90,11 +137,12 @@ def test_triangular_products(jit: Way) -> None:
 @pytest.mark.usefixtures("_small")
 def test_gradients(jit: Way) -> None:
     rng = np.random.default_rng(1)
-    a, x = rng.standard_normal((12, 12)), rng.standard_normal((12, 5))
-    for offset in (-1, 2):
+    for offset, size in ((-1, 12), (2, 12), (-1, 19)):
+        a, x = rng.standard_normal((size, size)), rng.standard_normal((size, 5))
 
-        def loss(a: Any, x: Any, offset: int = offset) -> Any:
-            low, high = np.tril(a, offset), np.triu(a, offset)
+        def loss(a: Any, x: Any, offset: int = offset, size: int = size) -> Any:
+            low = np.tril(a, offset) if size < 16 else a * np.tri(size, k=offset)
+            high = np.triu(a, offset)
             return np.sum(np.sin(low @ x) ** 2) + np.sum((x.T @ high) * 0.5 @ (low @ high @ x))
 
         graph = adjoint(run(traced(loss, a, x), PRIMAL), (0, 1))

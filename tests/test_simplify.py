@@ -140,6 +140,14 @@ SAME = (
     Rule("x / 2**-1074", lambda x: x / 5e-324, "divide"),
     Rule("x * 1e200 * 1e200", lambda x: x * 1e200 * 1e200, "multiply multiply"),
     Rule("x * 1e-200 * 1e-200", lambda x: x * 1e-200 * 1e-200, "multiply multiply"),
+    Rule("2x * 100y", lambda x, y: x * 2 * (y * 100), "multiply multiply multiply", backward=True),
+    Rule(
+        "2x * 3y of integers",
+        lambda x, y: x * 2 * (y * 3),
+        "multiply multiply multiply",
+        backward=True,
+        dtype="int64",
+    ),
     Rule("x * 2 * 3 of integers", lambda x: x * 2 * 3, "multiply multiply", dtype="int64"),
     Rule("-(x - y)", lambda x, y: -(x - y), "subtract negative"),
     Rule("x == x", lambda x: x == x, "equal"),
@@ -187,6 +195,21 @@ def test_rules_for_the_backward_pass_stay_out_of_the_forward_pass() -> None:
             values = operands(arity(rule), rule.dtype)
             forward = built(rule._replace(backward=False), *[v.shape for v in values])
             assert ops(simplify(forward)) != rule.ops
+
+
+@pytest.mark.parametrize(("c", "d", "left"), [(0.5, 3.0, 2), (-0.25, 4.0, 2), (2.0, 0.5, 1)])
+def test_the_numbers_of_two_products_come_together(c: float, d: float, left: int) -> None:
+    """But for numbers next to the smallest, where rounding is coarse before and after."""
+    rule = Rule("", lambda x, y: x * c * (y * d), "", backward=True)
+    special = operands(2, "float64")
+    wide = np.random.default_rng(0).uniform(-1, 1, (2, 1000)) * 10.0 ** np.arange(-120, 120, 0.24)
+    normal = np.all(np.abs(special) != 5e-324, axis=0)
+    values = [np.concatenate([s[normal], w]) for s, w in zip(special, wide, strict=True)]
+    graph = built(rule, *[v.shape for v in values])
+    after = verify(simplify(graph))
+    assert after.count("multiply") + after.count("negative") == left
+    (expected,), (found,) = evaluate(graph, *values), evaluate(after, *values)
+    np.testing.assert_allclose(found, expected, rtol=1e-15)
 
 
 def test_a_root_is_taken_where_numpy_takes_one() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from graphjit.codegen.duration import AWAKE, SHARED, cost, least
 from graphjit.codegen.loops import (
     Address,
     Buffer,
@@ -25,7 +26,7 @@ from graphjit.codegen.loops import (
     Store,
     Value,
 )
-from graphjit.codegen.parallel import Cut, cut
+from graphjit.codegen.parallel import Cut, cut, longest, number_of_blocks
 from graphjit.codegen.parallel_products import split
 from graphjit.codegen.parallel_rows import Row, Scope
 
@@ -273,3 +274,57 @@ def test_the_parts_of_a_product_make_the_whole(product: Gemm | Gemv | Product) -
 
 def test_small_products_stay_whole() -> None:
     assert split(PRODUCTS[0], "part", 1e9) is None
+
+
+# -- how many blocks -------------------------------------------------------------------------------
+
+
+def rows(extent: int, columns: int) -> For:
+    store = Store(Address(OUT, 0, (("j", 1),)), V)
+    return For("i", extent, [inner(x(("j", 1)), store, extent=columns)])
+
+
+@pytest.mark.parametrize("extent", [5, 7, 8, 25, 31, 32, 50, 512])
+@pytest.mark.parametrize("columns", [20_000, 60_000, 170_000])
+def test_two_threads_have_as_much_to_do(extent: int, columns: int) -> None:
+    loop = rows(extent, columns)
+    blocks = number_of_blocks(loop, cost(loop), 0, 1.0)
+    assert 1 < blocks <= extent
+    assert longest(extent, blocks) <= max(-(-extent // 2), 0.54 * extent)
+
+
+def test_a_loop_of_single_statements_is_cut_evenly() -> None:
+    body: list[Statement] = [x(("i", 1)), Store(Address(OUT, 0, (("i", 1),)), V)]
+    for extent, expected in ((25088 * 50, 8), (1 << 20, 8), (3**12, 9)):
+        assert number_of_blocks(For("i", extent, body), 450_000.0, 0, 1.0) == expected
+
+
+def test_copies_of_sums_cost_little() -> None:
+    loop = rows(64, 60_000)
+    taken = cost(loop)
+    assert number_of_blocks(loop, taken, int(taken / 100), 1.0) == 8
+    assert number_of_blocks(loop, taken, int(taken), 1.0) == 0
+
+
+def test_the_busier_of_two_threads() -> None:
+    assert longest(8, 2) == 4
+    assert longest(25, 5) == 15
+    assert longest(25, 25) == 13
+    assert longest(3, 3) == 2
+
+
+def test_short_loops_are_shared_in_long_programs() -> None:
+    short = rows(4, int(SHARED / 4))
+    assert least([[short]]) == SHARED
+    count = int(AWAKE / cost(short)) + 1
+    assert least([[short]] * count) < SHARED
+    assert least([[short] * count]) < SHARED
+
+
+def test_small_products_are_halved() -> None:
+    there = Address(X, 0)
+    gemm = Gemm(64, 64, 512, there, 64, True, there, 64, False, Address(OUT, 0), 64)
+    pieces = split(gemm, "part", SHARED)
+    assert pieces is not None
+    assert (pieces[0].extent, pieces[0].body[0].m) == (2, 32)  # type: ignore[union-attr]
+    assert split(gemm._replace(m=24, n=40), "part", 1.0) is None

@@ -171,7 +171,8 @@ def test_large_arrays_and_arrays_held_elsewhere_stay_inputs() -> None:
     def f(x: Any) -> Any:
         held.append(np.array([1.0, 5.0]))
         view = held[0][:1]
-        return x.sum() + np.full(100, 2.0).sum() + np.sum(x * view) + np.sum(x[0] * np.eye(20))
+        made = np.full(100, 2.0).sum() + np.sum(x[0] * (2 * np.eye(20)))
+        return x.sum() + made + np.sum(x * view)
 
     traced = trace(f, (np.ones(3),))
     assert sorted(a.shape for a in traced.captured) == [(1,), (20, 20)]

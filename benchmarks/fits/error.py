@@ -1,6 +1,6 @@
 """The error function up to 1 and from there on, and its complement's tail."""
 
-from remez import fits, mp
+from remez import Steps, fits, mp
 
 
 def near(z):
@@ -26,8 +26,14 @@ def tail(largest, centre, **terms):
     return fits(scaled, low, high, **terms)
 
 
+def steps(size, high, count, terms):
+    """The error function by steps, relative to itself."""
+    return {size: Steps(mp.erf, lambda y: 1 / y, 0, mp.mpf(high), size, count * terms, count)}
+
+
 TABLES = {
     "NEAR": fits(near, 0, 1, lambda z: 1 / (1 + near(z)), f8=12, f4=7),
     "FAR": far(5, f8=18) | far(3, f4=7),
     "TAIL": tail(28, 0.34375, f8=20) | tail(10.5, 0.375, f4=9),
+    "STEPPED": steps(8, 51 / 128, 16, 14) | steps(4, 33 / 256, 32, 7),
 }

@@ -1,9 +1,10 @@
-"""Logarithms of 1 + f between √½ and √2: in the square of s = f / (2 + f), or in f."""
+"""Logarithms of 1 + f between 3/4 and 3/2: in the square of s = f / (2 + f), or in f."""
 
 from remez import fits, mp, of_square
 
-LARGEST = (3 - 2 * mp.sqrt(2)) * mp.mpf("1.0005")  # s
-LOW, HIGH = mp.sqrt(0.5) - 1, (mp.sqrt(2) - 1) * mp.mpf("1.0001")
+MORE = mp.mpf("1.0001")
+LARGEST = mp.mpf("0.2") * MORE  # s
+LOW, HIGH = -MORE / 4, MORE / 2
 
 
 def artanh(s):

@@ -53,8 +53,84 @@ def of_square(function: Function, high: Any, power: int, **terms: int) -> dict[i
     return fits(lambda z: function(mp.sqrt(z)), 0, high**2, lambda z: z**power, **terms)
 
 
+@dataclass(frozen=True)
+class Ratio(Fit):
+    """A quotient of polynomials: ``above`` terms, then those below but for the highest, a 1."""
+
+    above: int
+
+
+def ratio_of_square(function: Function, high: Any, **terms: tuple[int, int]) -> dict[int, Fit]:
+    """The same as ``of_square``, where an error weighs z, with terms above and below."""
+    return {
+        int(name[1:]): Ratio(
+            lambda z: function(mp.sqrt(z)), lambda z: z, 0, high**2, int(name[1:]), a + b, a
+        )
+        for name, (a, b) in terms.items()
+    }
+
+
+def interpolated(fit: Ratio) -> tuple[list[float], Any]:
+    """The quotient that is right at the zeros of a Chebyshev polynomial: close to the best."""
+    above, below, dtype = fit.above, fit.terms - fit.above, np.dtype(f"f{fit.size}").type
+    rows, right = [], []
+    for x in chebyshev(fit.low, fit.high, fit.terms):
+        y = fit.target(x)
+        rows.append([x**i for i in range(above)] + [-y * x**i for i in range(below)])
+        right.append(y * x**below)
+    solved = mp.lu_solve(mp.matrix(rows), mp.matrix(right))
+    found = [float(dtype(mp.nstr(c, 40))) for c in solved]
+
+    def error(x: Any) -> Any:
+        quotient = mp.polyval(found[above - 1 :: -1], x) / mp.polyval(
+            [1, *found[: above - 1 : -1]], x
+        )
+        return abs(fit.weight(x) * (quotient - fit.target(x)))
+
+    return found, max(map(error, chebyshev(fit.low, fit.high, DENSITY * fit.terms)))
+
+
+@dataclass(frozen=True)
+class Steps(Fit):
+    """Polynomials around 0, ``high``, 2 ``high``, ...: term by term, each for all ``steps``.
+
+    They are of the distance r from there, and r is taken off the target. The constant has two
+    terms: what the first lacks is the second. The first polynomial is only for numbers that are
+    not negative, and has no constant.
+    """
+
+    steps: int
+
+
+def stepwise(fit: Steps) -> tuple[list[float], Any]:
+    """The polynomials that are right at the zeros of Chebyshev polynomials."""
+    dtype, rows, worst = np.dtype(f"f{fit.size}").type, [], mp.mpf(0)
+    for i in range(fit.steps):
+        exact, error = step_of(fit, i)
+        first = float(dtype(mp.nstr(exact[0], 40)))
+        rows.append([float(dtype(mp.nstr(c, 40))) for c in [first, exact[0] - first, *exact[1:]]])
+        worst = max(worst, error)
+    return [term for terms in zip(*rows, strict=True) for term in terms], worst
+
+
+def step_of(fit: Steps, i: int) -> tuple[list[Any], Any]:
+    """The coefficients of a step, and the largest weighted error."""
+    count, centre, half = fit.terms // fit.steps - 1, i * fit.high, fit.high / 2
+    first, low = (1, 0) if i == 0 else (0, -half)
+    nodes = chebyshev(low, half, count - first)
+    values = mp.matrix([fit.target(centre + r) - r for r in nodes])
+    powers = mp.matrix([[r**j for j in range(first, count)] for r in nodes])
+    exact = [mp.mpf(0)] * first + list(mp.lu_solve(powers, values))
+    points = [(r, fit.target(centre + r)) for r in chebyshev(low, half, DENSITY)]
+    return exact, max(abs(fit.weight(y) * (mp.polyval(exact[::-1], r) + r - y)) for r, y in points)
+
+
 def minimax(fit: Fit) -> tuple[list[float], Any]:
     """The rounded coefficients, lowest first, and the largest weighted error."""
+    if isinstance(fit, Ratio):
+        return interpolated(fit)
+    if isinstance(fit, Steps):
+        return stepwise(fit)
     grid = chebyshev(fit.low, fit.high, DENSITY * (fit.terms + 1))
     values = [(fit.target(x), fit.weight(x)) for x in grid]
     chosen = list(range(DENSITY // 2, len(grid), DENSITY))

@@ -13,9 +13,10 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from graphjit.digests import digest, hexadecimal
+from graphjit.records import NamedTuple
 
 MAGIC = b"GRPHJIT\n"
 VERSION = 2

@@ -66,16 +66,23 @@ def threads(variables: Mapping[str, str]) -> str:
 
 
 def compiler() -> dict[str, str]:
-    """The version of llvmlite, and with it of LLVM: its own file says it, unloaded."""
+    """The version of llvmlite, and with it of LLVM."""
+    return {"llvmlite": installed()[1]}
+
+
+@cache
+def installed() -> tuple[Path, str]:
+    """Where llvmlite is and its version: its own file says it, unloaded."""
     found = PathFinder.find_spec("llvmlite")
+    folder = Path(str(found and found.origin)).parent
     try:
-        text = Path(str(found and found.origin)).with_name("_version.py").read_text()
+        text = (folder / "_version.py").read_text()
         (version,) = re.findall(r"version_version = '(.+)'", text)
     except (OSError, ValueError):  # it is installed in another way
         import llvmlite  # loads LLVM, which takes 20 ms
 
-        version = str(llvmlite.__version__)
-    return {"llvmlite": version}
+        folder, version = Path(llvmlite.__file__).parent, str(llvmlite.__version__)
+    return folder, version
 
 
 def processor() -> dict[str, str]:

@@ -13,11 +13,12 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from graphjit.cache.container import Damaged, Entry, OtherVersion, packed, unpacked
 from graphjit.cache.folder import Unusable, check_private, location, make_private, trusted, warn
 from graphjit.flags import current
+from graphjit.records import NamedTuple
 
 SUFFIX, UNFINISHED = ".entry", ".unfinished"
 KEY = re.compile(r"[0-9a-f]{64}")

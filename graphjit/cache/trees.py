@@ -6,9 +6,9 @@ imported for an entry. What is no container is a leaf, and the caller says what 
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import sys
+from binascii import a2b_base64, b2a_base64
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -126,7 +126,7 @@ def constant(value: Any) -> Json:
     if kind is complex:
         return {"complex": [value.real.hex(), value.imag.hex()]}
     if kind is bytes:
-        return {"bytes": base64.b64encode(value).decode()}
+        return {"bytes": b2a_base64(value, newline=False).decode()}
     if kind is tuple:
         return {"tuple": [constant(item) for item in value]}
     if isinstance(value, np.bool_ | np.number):
@@ -148,7 +148,7 @@ def constant_from(text: Json) -> Any:
         case {"complex": [real, imaginary]}:
             return complex(float.fromhex(real), float.fromhex(imaginary))
         case {"bytes": letters}:
-            return base64.b64decode(letters)
+            return a2b_base64(letters)
         case {"tuple": items}:
             return tuple(map(constant_from, items))
         case {"scalar": [dtype, digits]}:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from graphjit.codegen.llvm_loops import resolved, terms
 from graphjit.codegen.loops import (
@@ -23,6 +22,7 @@ from graphjit.codegen.loops import (
     touched,
     walk,
 )
+from graphjit.records import NamedTuple
 
 Run = tuple[object, int, int]  # a loop inside: which, the bytes of a step, and how many steps
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, MutableSequence, Sequence
-from typing import NamedTuple
 
 from graphjit.codegen.loops import (
     Address,
@@ -31,6 +30,7 @@ from graphjit.codegen.loops import (
 )
 from graphjit.codegen.reach import moved, names, reaches
 from graphjit.passes.costs import operation, rereading, storing
+from graphjit.records import NamedTuple
 from graphjit.tuning import caches
 
 # Times the second cache, from which on a buffer is worth it: with one of 1 MB, of a mixture of 2 MB

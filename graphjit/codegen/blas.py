@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+
+from graphjit.records import NamedTuple
 
 SYMBOL = "graphjit_"  # before the name of a routine: what code calls it
 ROUTINES = ("dgemm", "sgemm", "dgemv", "sgemv")

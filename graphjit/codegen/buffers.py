@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from graphjit.codegen.loops import Buffer, LoopProgram, Statement
 from graphjit.errors import IndexRangeError
@@ -12,6 +12,7 @@ from graphjit.ir.aval import Aval, DType
 from graphjit.ir.graph import Graph, Node
 from graphjit.ir.view import View, contiguous
 from graphjit.passes.group import views
+from graphjit.records import NamedTuple
 
 
 class Inlined(NamedTuple):

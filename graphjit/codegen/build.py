@@ -25,7 +25,6 @@ from graphjit.codegen.plan import argument_order
 from graphjit.codegen.program import Kept, Memory, Runnable, on_pack, with_table
 from graphjit.codegen.render_llvm import Rendered
 from graphjit.codegen.render_llvm import render as render_llvm
-from graphjit.codegen.render_numba import render
 from graphjit.codegen.tiers import QUICK, Improvement, turns
 from graphjit.flags import current
 from graphjit.ir.graph import Graph
@@ -87,7 +86,8 @@ class Program(Runnable):
             return Code(known, rendered.symbols), None
         if current().tier == "best":
             return native(rendered)[0], None
-        code = Code(machine_code(rendered.text, QUICK), rendered.symbols)
+        quick = render_llvm(self.loops, self.name, wide=False) if rendered.widened else rendered
+        code = Code(machine_code(quick.text, QUICK), quick.symbols)
         context = copy_context()  # with the flags that are in force here
         return code, lambda: context.run(native, rendered)[0]
 
@@ -112,7 +112,7 @@ class Program(Runnable):
     @cached_property
     def source(self) -> str:
         """The program as readable Python text, whatever its machine code was made from."""
-        return render(self.loops, self.name, runtime(jit=self.jit))
+        return readable(self.loops, self.name, jit=self.jit)
 
     def _timed(self, phase: str, step: Callable[[], Any]) -> Any:
         start = time.perf_counter()
@@ -155,7 +155,14 @@ def build(graph: Graph, name: str, labels: Sequence[str] = (), donated: Pairs = 
 def text_of(graph: Graph, name: str, labels: Sequence[str] = (), donated: Pairs = ()) -> str:
     """The readable text of the program that ``build`` would make."""
     loops = lower(run(graph, PROGRAM), labels=labels, donated=dict(donated), copied=False)
-    return render(loops, name, runtime(jit=True))
+    return readable(loops, name, jit=True)
+
+
+def readable(loops: LoopProgram, name: str, *, jit: bool) -> str:
+    """A program as Python text."""
+    from graphjit.codegen.render_numba import render  # machine code is made of another text
+
+    return render(loops, name, runtime(jit=jit))
 
 
 def runtime(*, jit: bool) -> str:

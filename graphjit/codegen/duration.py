@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from graphjit.codegen.loops import (
     For,
@@ -12,6 +12,7 @@ from graphjit.codegen.loops import (
     If,
     Let,
     LoopProgram,
+    PickedGemv,
     Product,
     Statement,
     While,
@@ -22,6 +23,10 @@ LONG = 10_000.0  # nanoseconds; giving the lock away and taking it back costs ab
 # A loop that takes less is not shared: to wake a thread takes 20 microseconds. What is counted here
 # takes no vectors into account: it is four to eight times what a loop takes.
 SHARED = 200_000.0
+# In a program that takes that long there is more to share, and threads look for it for a while
+# before they sleep: to give them something takes 2 microseconds.
+AWAKE = 1_000_000.0
+AMONG_OTHERS = 0.5
 CALLED = (
     20_000.0  # a product that takes less is never one for which a BLAS wakes threads of its own
 )
@@ -38,9 +43,10 @@ def duration(statements: Sequence[Statement]) -> float:
     return math.fsum(map(cost, statements))
 
 
-def worth_sharing(statements: Sequence[Statement]) -> bool:
-    """Whether there may be a loop that is long enough for threads to share."""
-    return duration(statements) >= SHARED
+def least(kernels: Iterable[Sequence[Statement]]) -> float:
+    """How long a loop of these kernels must be for threads to share it."""
+    whole = math.fsum(filter(math.isfinite, map(duration, kernels)))
+    return SHARED if whole < AWAKE else AMONG_OTHERS * SHARED
 
 
 def cost(s: Statement) -> float:
@@ -57,7 +63,7 @@ def cost(s: Statement) -> float:
         case Product():
             turns = math.prod(n for n, _, _ in (*s.rows, *s.depth))
             return 0.1 * turns * s.columns
-        case Gemv():
+        case Gemv() | PickedGemv():
             return 0.3 * s.rows * s.columns
         case Let() if s.op in DEAR or described(s.op, s.value.dtype):
             return 3.0

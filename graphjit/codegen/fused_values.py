@@ -135,10 +135,21 @@ class Values:
             return self._wrap(operands[0], node)
         if node.op == "power" and node.aval.dtype.kind == "i":
             self._check_exponent(operands[1], node)
+        if node.op == "expit" and (tail := self._tail(operands[0])) is not None:
+            upper = self.k.select(self.k.greater_equal(operands[0], 0), 1, tail)
+            return self.k.divide(upper, self.k.add(1, tail))
         scalar = TABLE[node.op].scalar
         if scalar is None:
             return getattr(self.k, node.op)(*operands)  # type: ignore[no-any-return]
         return scalar(self.k, *operands, **node.params)  # type: ignore[no-any-return]
+
+    def _tail(self, x: Scalar) -> Scalar | None:
+        """exp(-|x|), of which expit(x) is a fraction, if logaddexp has computed it."""
+        found: Scalar | None = self.k.signless(x)
+        for op in ("absolute", "negative", "exp"):
+            if found is not None:
+                found = self.values.get(self._key(op, (found,), x.dtype))
+        return found
 
     def _wrap(self, index: Scalar, node: Node) -> Scalar:
         value = Value(self.supplies.fresh(), index.dtype, index.depth)
@@ -204,14 +215,18 @@ class Values:
 
     def _let(self, op: str, operands: tuple[Scalar, ...], dtype: DType) -> Scalar:
         """One scalar operation; the same one on the same operands is computed once a phase."""
-        depth = max([o.depth for o in operands])
-        known = [repr(o.value) for o in operands if isinstance(o, Constant)]  # 0.0 is not -0.0
-        key = (op, operands, *known, dtype, self.phase, depth)
+        key = self._key(op, operands, dtype)
         value = self.values.get(key)
         if value is None:
+            depth = max([o.depth for o in operands])
             value = self.values[key] = Value(self.supplies.fresh(), dtype, depth)
             self.nest.put(Let(value, op, operands, origin=self.node.origin), depth, self.phase)
         return value
+
+    def _key(self, op: str, operands: tuple[Scalar, ...], dtype: DType) -> tuple[Any, ...]:
+        """What an operation is known by."""
+        known = [repr(o.value) for o in operands if isinstance(o, Constant)]  # 0.0 is not -0.0
+        return (op, operands, *known, dtype, self.phase, max([o.depth for o in operands]))
 
     def _store(self, buffer: Buffer, view: View, value: Scalar, depth: int) -> None:
         """Write a value, at this depth or deeper."""

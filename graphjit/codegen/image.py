@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import NamedTuple
+
+from graphjit.records import NamedTuple
 
 MAGIC = b"GJIMAGE1"
 HEADER = struct.Struct("<8sQ")  # the magic, and how long the description after it is

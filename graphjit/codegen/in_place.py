@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from typing import NamedTuple
 
 from graphjit.codegen.llvm_loops import resolved
 from graphjit.codegen.loops import (
@@ -20,6 +19,7 @@ from graphjit.codegen.loops import (
     touched,
     writes,
 )
+from graphjit.records import NamedTuple
 
 Span = tuple[Buffer, int, int]  # a work buffer, and the first and the last kernel that touches it
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from graphjit.codegen.llvm_chain import widened
 from graphjit.codegen.llvm_instructions import binary, select
-from graphjit.codegen.llvm_loops import Inner, calls, shape_of
+from graphjit.codegen.llvm_loops import INLINED, Inner, calls, shape_of
+from graphjit.codegen.llvm_mathematics import form
 from graphjit.codegen.llvm_scalars import operation
 from graphjit.codegen.llvm_text import I64, Body, Operand, constant
-from graphjit.codegen.loops import For, Store, Value
+from graphjit.codegen.loops import For, Load, Store, Value
 from graphjit.codegen.native import host
 from graphjit.ir.aval import DType, extreme
 
 if TYPE_CHECKING:
     from graphjit.codegen.llvm_kernel import KernelWriter as Writer
 
+SEVERAL = 4  # vectors from which on neighbours share: what the first is given is computed apart
 OFTEN = 8  # turns from which on a function of mathematics is written out in the loop
-INLINED = 8  # functions of mathematics that are written out in one loop; others are called
 
 
 class InnerLoop:
@@ -28,7 +30,16 @@ class InnerLoop:
         changed = dict.fromkeys(s.value.name for s in body if not isinstance(s, Store))
         self.carried = [writer.slots[n][1] for n in changed if n in writer.slots]
         aliases, width = writer.program.aliases, host().vector_bytes
-        self.shape = shape_of(body, loop, writer.slots, aliases, width)
+        shape = shape_of(body, loop, writer.slots, aliases, width)
+        self.shape = widened(shape, body, loop.extent, width, form(writer.module))
+        writer.module.widened += self.shape.vectors > 1
+        if writer.module.wide:
+            self.shape = self.shape._replace(lanes=shape.lanes * self.shape.vectors, vectors=1)
+        self.earlier: Mapping[str, Value] = {}
+        self.first: Sequence[Inner] = ()
+        self.before: dict[str, Operand] = {}
+        if loop.extent >= SEVERAL * self.shape.lanes > SEVERAL and windows(body):
+            self.hand_on()
 
     def write(self, begin: Operand | None = None) -> None:
         """The loop, its index counted from ``begin``; sums of many turns block by block."""
@@ -75,26 +86,30 @@ class InnerLoop:
     def vectors(self, start: Operand, extent: int) -> list[Operand]:
         """The folds' vectors after all turns."""
         w, lanes, unroll = self.writer, self.shape.lanes, self.shape.unroll
-        stride = lanes * unroll
+        count = unroll * self.shape.vectors
+        stride = lanes * count
         whole, rest = extent // stride * stride, extent % stride
-        states = [[self.identity(v) for v in self.carried] for _ in range(unroll)]
+        states = [[self.identity(v) for v in self.carried] for _ in range(count)]
+        self.begin(start)
         if whole:
-            flat = [x for state in states for x in state]
+            flat = [*(x for state in states for x in state), *self.before.values()]
 
             def turn(i: Operand, flat: list[Operand]) -> list[Operand]:
                 size, base = len(self.carried), self.at(start, i)
                 ends: list[Operand] = []
+                self.go_on(flat)
                 for u in range(unroll):
                     here = self.at(base, constant(u * lanes, I64))
                     ends += self.turn(here, flat[u * size : (u + 1) * size], lanes)
-                return ends
+                return [*flat[unroll * size : count * size], *ends, *self.before.values()]
 
             often = w.turns * whole >= OFTEN * stride
             w.inline = often and calls(self.body) * unroll <= INLINED
-            flat = w.repeat(whole, flat, turn, stride)
+            flat = w.repeat(whole, flat, turn, lanes * unroll)
             w.inline = False
+            self.go_on(flat)
             size = len(self.carried)
-            states = [flat[u * size : (u + 1) * size] for u in range(unroll)]
+            states = [flat[u * size : (u + 1) * size] for u in range(count)]
         for u in range(-(-rest // lanes)):
             done = whole + u * lanes
             active = min(lanes, extent - done)
@@ -103,10 +118,10 @@ class InnerLoop:
         return [self.joined(v, [s[i] for s in states]) for i, v in enumerate(self.carried)]
 
     def joined(self, value: Value, parts: Sequence[Operand]) -> Operand:
-        """The accumulators of one fold as one."""
+        """The accumulators of one fold as one, halves upon halves as if they were one vector."""
         while len(parts) > 1:
-            op = self.shape.folds[value.name]
-            pairs = zip(parts[::2], parts[1::2], strict=True)
+            op, half = self.shape.folds[value.name], len(parts) // 2
+            pairs = zip(parts[:half], parts[half:], strict=True)
             parts = [operation(self.writer, op, pair, value.dtype) for pair in pairs]
         return parts[0]
 
@@ -122,13 +137,48 @@ class InnerLoop:
         for value, operand in zip(self.carried, state, strict=True):
             w.known[value.name] = operand
         for statement in self.body:
-            w.statement(statement)
+            self.statement(statement, lanes)
         w.vector = ("", 1, 0)
         ends = [w.spread(w.known[v.name], lanes) for v in self.carried]
         if not active or active == lanes:
             return ends
         mask = w.mask(lanes, active)
         return [select(w, mask, new, old) for new, old in zip(ends, state, strict=True)]
+
+    # -- what a turn hands on to the next ----------------------------------------------------------
+
+    def hand_on(self) -> None:
+        """Compute what neighbours have in common once, if that pays."""
+        from graphjit.codegen.llvm_neighbours import neighbours  # for those who need it
+
+        names, aliases = [v.name for v in self.carried], self.writer.program.aliases
+        found = neighbours(self.body, self.loop.index, names, aliases)
+        self.body, self.earlier, self.first = found.body, found.earlier, found.first
+
+    def begin(self, start: Operand) -> None:
+        """What the first turn would have been given, in the last lane."""
+        w = self.writer
+        w.known[self.loop.index] = start
+        for statement in self.first:
+            w.statement(statement)
+        self.before = {v: w.spread(w.known[v], self.shape.lanes) for v in self.earlier}
+
+    def go_on(self, flat: Sequence[Operand]) -> None:
+        """With the last vectors among those that are carried."""
+        count = len(self.before)
+        self.before = dict(zip(self.before, flat[len(flat) - count :], strict=True))
+
+    def statement(self, s: Inner, lanes: int) -> None:
+        """One statement; of what is handed on the last lane before, and all but the last now."""
+        w = self.writer
+        name = "" if isinstance(s, Store) else s.value.name
+        if name not in self.before:
+            return w.statement(s)
+        old, new = self.before[name], w.read(self.earlier[name])
+        places = ", ".join(f"i32 {lanes - 1 + i}" for i in range(lanes))
+        text = f"shufflevector {old}, {new}, <{lanes} x i32> <{places}>"
+        w.known[name], self.before[name] = w.value(text, new.dtype, lanes), new
+        return None
 
     def identity(self, value: Value) -> Operand:
         """What changes nothing: every lane starts from it."""
@@ -143,6 +193,12 @@ class InnerLoop:
             low, high = (half_of(w, vector, s, half) for s in (0, half))
             vector = operation(w, op, [low, high], value.dtype)
         return vector
+
+
+def windows(body: Sequence[Inner]) -> bool:
+    """Whether one buffer is read at several places."""
+    read = [s.address.buffer.name for s in body if isinstance(s, Load)]
+    return len(set(read)) < len(read)
 
 
 def half_of(w: Body, vector: Operand, start: int, count: int) -> Operand:

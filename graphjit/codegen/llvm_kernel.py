@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from graphjit.codegen.duration import CALLED, cost, worth_sharing
+from graphjit.codegen.duration import CALLED, cost, duration
 from graphjit.codegen.llvm_inner import InnerLoop
 from graphjit.codegen.llvm_instructions import binary, compare, select
-from graphjit.codegen.llvm_library import gemm, gemv
 from graphjit.codegen.llvm_loops import innermost, long_sums
 from graphjit.codegen.llvm_mathematics import computed
 from graphjit.codegen.llvm_memory import Memory
@@ -27,6 +26,7 @@ from graphjit.codegen.loops import (
     Let,
     Load,
     LoopProgram,
+    PickedGemv,
     Product,
     Scalar,
     Statement,
@@ -67,7 +67,7 @@ class KernelWriter(Memory):
             self.lost[value.name] = self.fresh()
             self.head.append(f"  {self.lost[value.name]} = alloca {lane(value.dtype)}")
         self.whole = statements
-        self.may_share = self.may_share and worth_sharing(statements)
+        self.may_share = self.may_share and duration(statements) >= self.module.worth
         self.block_of(statements)
 
     def block_of(self, statements: Sequence[Statement]) -> None:
@@ -87,6 +87,10 @@ class KernelWriter(Memory):
                 self.loop(For("filled", s.buffer.size, [Store(address, s.value)]))
             case Gemm() | Gemv() | Product():
                 self.product(s)
+            case PickedGemv():
+                from graphjit.codegen.llvm_matrix_picked import picked_gemv  # for those who need it
+
+                picked_gemv(self, s)
             case _:
                 self.compound(s)
 
@@ -97,6 +101,8 @@ class KernelWriter(Memory):
 
             if shared_product(self, s):
                 return
+        if not isinstance(s, Product):
+            from graphjit.codegen.llvm_library import gemm, gemv  # for those who need it
         match s:
             case Gemm():
                 gemm(self, s)

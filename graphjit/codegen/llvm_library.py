@@ -39,9 +39,11 @@ def gemv(w: Memory, s: Gemv) -> None:
 
 def way_for(w: Memory, s: Gemm | Gemv) -> Way | None:
     """The function of our own for a product; None where it is a call of the BLAS."""
+    if not w.module.own and find() is not None:
+        return None
     p = product_of(s)
     if w.module.blas or not p.m * p.n * p.k:
-        return choice(p)
+        return choice(p, held=w.module.pool is not None)
     return min(ways(p), key=lambda way: way.cost, default=None)
 
 

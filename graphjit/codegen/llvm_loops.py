@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
 
 from graphjit.codegen.llvm_text import BOOL
 from graphjit.codegen.loops import (
@@ -22,6 +21,7 @@ from graphjit.codegen.loops import (
 )
 from graphjit.codegen.mathematics import described
 from graphjit.ir.aval import DType
+from graphjit.records import NamedTuple
 from graphjit.tuning import tuning
 
 Inner = Let | Load | Index | Check | Store
@@ -29,6 +29,7 @@ Terms = tuple[tuple[str, int], ...]
 NO_FOLDS: Mapping[str, str] = MappingProxyType({})
 FOLDS = frozenset({"add", "multiply", "maximum", "minimum", "logical_or", "logical_and"})
 LIGHT = 12  # operations: a body of no more waits for its own sums, unless it has several of each
+INLINED = 8  # functions of mathematics that are written out in one loop; others are called
 SHORT = 64  # turns of an inner loop: the sum of fewer is added without further care
 BLOCK = 4096  # turns that are added up before their sum is added to the whole
 
@@ -41,12 +42,14 @@ class Shape(NamedTuple):
         folds: The operation of each accumulator, by its name.
         unroll: How many accumulators of each there are, so that they need not wait.
         block: Turns after which the accumulators are emptied into their totals; 0 is never.
+        vectors: Of each value, so that one need not wait for the other.
     """
 
     lanes: int = 1
     folds: Mapping[str, str] = NO_FOLDS
     unroll: int = 1
     block: int = 0
+    vectors: int = 1
 
 
 def innermost(loop: For) -> list[Inner] | None:
@@ -70,12 +73,10 @@ def shape_of(
     folds = accumulators(body, set(carried))
     if folds is None or loop.extent < 2 or loop.reverse:
         return Shape()
-    widest = max((d.itemsize for d in dtypes(body)), default=1)
-    lanes = min(vector_bytes // widest, power_of_two(loop.extent))
+    lanes = min(vector_bytes // itemsize(body), power_of_two(loop.extent))
     if lanes == 1 or not separate(body, loop.index, aliases):
         return Shape()
-    turns = loop.extent // lanes
-    unrolled = tuning(vector_bytes).unrolled
+    turns, unrolled = loop.extent // lanes, tuning(vector_bytes).unrolled
     light = folds and weight(body) <= LIGHT and turns >= 2 * unrolled
     summed = any(op == "add" for op in folds.values()) and loop.extent >= 2 * BLOCK
     return Shape(lanes, folds, unrolled if light else 1, BLOCK if summed else 0)
@@ -177,20 +178,36 @@ def resolved(name: str, aliases: Mapping[str, str]) -> str:
     return name
 
 
-def dtypes(body: Sequence[Inner]) -> list[DType]:
-    """What decides how many lanes a register has: floats where there are any."""
-    found = [
-        s.address.buffer.dtype if isinstance(s, Store) else s.value.dtype
-        for s in body
-        if not isinstance(s, Check)
-    ]
-    floats = [d for d in found if d.kind == "f"]
-    return floats or [d for d in found if d != BOOL]
+def itemsize(body: Sequence[Inner]) -> int:
+    """The size of the numbers of which a register is to hold one a lane.
+
+    That is the float most of the work is done in: with the lanes of a wider one, registers of the
+    narrower are half empty; with those of a narrower one, the wider takes two registers for each
+    value. Loops without floats go by their widest integer.
+    """
+    work: Counter[DType] = Counter()
+    for s in body:
+        if not isinstance(s, Check):
+            work[dtype_of(s)] += effort(s)
+    floats = {d: count for d, count in work.items() if d.kind == "f"}
+    if floats:
+        return max(floats, key=lambda d: (floats[d], -d.itemsize)).itemsize
+    return max((d.itemsize for d in work if d != BOOL), default=1)
+
+
+def dtype_of(s: Let | Load | Index | Store) -> DType:
+    """What a statement computes, reads or writes."""
+    return s.address.buffer.dtype if isinstance(s, Store) else s.value.dtype
+
+
+def effort(s: Inner) -> int:
+    """How much there is to do; a function of mathematics counts for many operations."""
+    return 1 + LIGHT * (isinstance(s, Let) and described(s.op, s.value.dtype))
 
 
 def weight(body: Sequence[Inner]) -> int:
-    """How much there is to compute in a turn; a function of mathematics counts for many."""
-    return sum(isinstance(s, Let) for s in body) + LIGHT * calls(body)
+    """How much there is to compute in a turn."""
+    return sum(effort(s) for s in body if isinstance(s, Let))
 
 
 def calls(body: Sequence[Inner]) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from graphjit.codegen.llvm_instructions import scalarised, select
 from graphjit.codegen.llvm_scalars import operation
+from graphjit.codegen.llvm_scaling import SCALING, scales, scaling
 from graphjit.codegen.llvm_text import BOOL, Body, Module, Operand, constant, kind, suffix
 from graphjit.codegen.loops import Constant, Let, Scalar
 from graphjit.codegen.mathematics import APART, ScalarFunction, described, scalar_function
@@ -19,6 +20,8 @@ def computed(body: Body, let: Let, operands: Sequence[Operand], *, inline: bool 
         return rare(body, let.params[0], *body.alike(*operands))
     if described(let.op, let.value.dtype):
         return called(body, let.op, body.alike(*operands), inline=inline)
+    if let.op in SCALING:
+        return scaling(body, let, operands)
     return operation(body, let.op, operands, let.value.dtype)
 
 
@@ -28,7 +31,7 @@ def called(body: Body, op: str, operands: Sequence[Operand], *, inline: bool = T
     name = f"{op}_{suffix(dtype, lanes)}"
     if name not in body.module.helpers:
         body.module.helpers[name] = ""  # stands for itself while it is written
-        function = scalar_function(op, dtype, fused=fuses(body.module))
+        function = written(body.module, op, dtype)
         body.module.helpers[name] = definition(body.module, name, function, lanes)
     where = " alwaysinline" if inline else ""
     text = f"call {kind(dtype, lanes)} @{name}({', '.join(map(str, operands))}){where}"
@@ -38,6 +41,18 @@ def called(body: Body, op: str, operands: Sequence[Operand], *, inline: bool = T
 def fuses(module: Module) -> bool:
     """Whether products and sums are to be one operation."""
     return host().fma if module.fused is None else module.fused
+
+
+def written(module: Module, op: str, dtype: DType) -> ScalarFunction:
+    """The form of a described function that the processor has the instructions for."""
+    fused, splits = form(module)
+    return scalar_function(op, dtype, fused=fused, scaling=splits)
+
+
+def form(module: Module) -> tuple[bool, bool]:
+    """Whether described functions have ``fma``, and whether they split and scale numbers."""
+    fused = fuses(module)
+    return fused, fused and (scales() if module.scaling is None else module.scaling)
 
 
 def definition(module: Module, name: str, function: ScalarFunction, lanes: int) -> str:

@@ -8,12 +8,13 @@ fit into the first caches is one loop over the depth for each tile of the result
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from graphjit.codegen.llvm_instructions import binary
 from graphjit.codegen.llvm_text import I64, Body, Module, Operand, constant, lane, suffix
 from graphjit.codegen.native import host
 from graphjit.ir.aval import DType
+from graphjit.records import NamedTuple
 
 WIDE = 32  # bytes that all processors with such vectors take at once; more may take two turns
 ACCUMULATORS = 10  # of a tile; more would only make the text longer

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from graphjit.codegen import llvm_matrix_dots as dots
 from graphjit.codegen import llvm_matrix_rows as rows
 from graphjit.codegen.blas import find
 from graphjit.codegen.llvm_matrix import MatrixProduct, Steps, full_lanes, weight
 from graphjit.codegen.llvm_text import Module
 from graphjit.codegen.native import host
+from graphjit.records import NamedTuple
 from graphjit.tuning import Limits, caches, tuning
 
 NARROW = 8  # rows and columns of a tile of the BLAS, whatever is asked for
@@ -74,23 +73,28 @@ def ways(p: MatrixProduct) -> list[Way]:
     return found
 
 
-def choice(p: MatrixProduct) -> Way | None:
-    """The best of the ways; None where BLAS does better, or must do it."""
+def choice(p: MatrixProduct, *, held: bool = False) -> Way | None:
+    """The best of the ways; None where BLAS does better, or must do it.
+
+    Args:
+        p: The product.
+        held: Whether the BLAS is told to use no threads of its own when it is called.
+    """
     limits = tuning(host().vector_bytes).products.get(p.dtype.itemsize)
     size = p.m * p.n * p.k
-    if limits is None or not 0 < size <= most(p, limits):
+    if limits is None or not 0 < size <= most(p, limits, held=held):
         return None
     way = min(ways(p), key=lambda way: way.cost, default=None)
     return way if way and (p.m == 1 or way.cost <= library_cost(p, limits)) else None
 
 
-def most(p: MatrixProduct, limits: Limits) -> int:
+def most(p: MatrixProduct, limits: Limits, *, held: bool) -> int:
     """The multiplications that we would do ourselves."""
     if p.m == 1:
         return limits.vector
     far = further() if min(p.m, p.n) <= SKINNY else nearby()
     near = p.dtype.itemsize * p.k * (p.m + p.n) <= far
-    return limits.alone if near and threads() == 1 else limits.matrix
+    return limits.alone if near and (held or threads() == 1) else limits.matrix
 
 
 def threads() -> int:

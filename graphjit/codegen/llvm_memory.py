@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import cast
 
 from graphjit.codegen.llvm_instructions import binary
 from graphjit.codegen.llvm_loops import resolved, terms
@@ -21,6 +21,7 @@ from graphjit.codegen.llvm_text import (
 )
 from graphjit.codegen.loops import Address, Buffer, LoopProgram, Scalar, Store, Value
 from graphjit.ir.aval import DType, dtype_name
+from graphjit.records import NamedTuple
 
 MANY = 16  # pointers that a kernel is given for what it reads and writes, and then some
 COUNTERS = ("row", "at")  # of a training loop, around all kernels

@@ -53,8 +53,13 @@ class Tiling:
         if not level:
             return cls(lanes, vectors, 0, 0)
         extent = s.rows[level - 1][0]
-        part = room // inside
-        return cls(lanes, vectors, level, -(-extent // -(-extent // part)))
+        return cls(lanes, vectors, level, even(extent, room // inside))
+
+
+def even(extent: int, most: int) -> int:
+    """So many turns of a loop at once that none are left over, or as many as in the other parts."""
+    parts = (n for n in range(most, 3 * most // 4 - 1, -1) if n and extent % n == 0)
+    return next(parts, -(-extent // -(-extent // most)))
 
 
 def width_for(s: Product, vector_bytes: int) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from graphjit.ir.aval import DType
+from graphjit.records import NamedTuple, dataclass
 
 BOOL = np.dtype(bool)
 I64 = np.dtype(np.int64)
@@ -82,23 +83,32 @@ def constant(value: Any, dtype: DType, lanes: int = 1) -> Operand:
 class Module:
     """What is shared by the functions of a module: declarations, and helpers written once.
 
-    ``fused`` says whether described functions may use ``fma``; None is what the processor has,
-    ``blas`` whether products may call a BLAS where functions of our own exist. ``pool`` gives the
+    ``fused`` says whether described functions may use ``fma``, ``scaling`` whether AVX-512's ways
+    to split and scale numbers; None is what the processor has,
+    ``blas`` whether products may call a BLAS where functions of our own exist, ``own`` whether they
+    may be functions of our own where there is a BLAS. ``pool`` gives the
     address of what shares loops among threads (None: nothing does), ``threads`` how many may (0: as
-    many as usual), ``kernels`` has the statements of all kernels, ``tasks`` the functions that are
-    shared, and ``shared`` says how many loops call them.
+    many as usual), ``kernels`` has the statements of all kernels, ``worth`` says how long a loop of
+    theirs must be for threads to share it, ``tasks`` has the functions that are shared, and
+    ``shared`` says how many loops call them. ``wide`` says whether several vectors of each value
+    are taken at once where that pays, ``widened`` for how many loops it does.
     """
 
     declarations: dict[str, str] = field(default_factory=dict)
     helpers: dict[str, str] = field(default_factory=dict)
     symbols: dict[str, int] = field(default_factory=dict)
     fused: bool | None = None
+    scaling: bool | None = None
     blas: bool = True
+    own: bool = True
     pool: Callable[[], int] | None = None
     threads: int = 0
     kernels: list[list[Any]] = field(default_factory=list)
+    worth: float = 0.0
     tasks: dict[str, str] = field(default_factory=dict)
     shared: int = 0
+    wide: bool = True
+    widened: int = 0
 
     def declare(self, name: str, result: str, parameters: Sequence[str], more: str = "") -> None:
         """Say what a function of elsewhere takes and gives."""

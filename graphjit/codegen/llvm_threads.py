@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from graphjit.codegen import duration
 from graphjit.codegen.blas import SYMBOL
 from graphjit.codegen.llvm_inner import InnerLoop
 from graphjit.codegen.llvm_instructions import compare, select
@@ -55,7 +54,7 @@ end:
 def shared_loop(w: KernelWriter, s: For, fewest: int = FEWEST) -> bool:
     """Write a loop so that threads share it, if that is possible and worth it."""
     scope = Scope(w.program, w.whole, w.module.kernels)
-    found = cut(s, scope, duration.SHARED, fewest)
+    found = cut(s, scope, w.module.worth, fewest)
     if found is not None:
         share(w, s, found)
     return found is not None
@@ -76,7 +75,7 @@ def shared_product(w: KernelWriter, s: Gemm | Gemv | Product) -> bool:
 
 def shared_parts(w: KernelWriter, s: Gemm | Gemv | Product) -> bool:
     """Write a large product so that threads share its rows."""
-    pieces = split(s, f"part_{w.fresh()[1:]}", duration.SHARED)
+    pieces = split(s, f"part_{w.fresh()[1:]}", w.module.worth)
     if pieces is None or not shared_loop(w, pieces[0], 2):
         return False
     if pieces[1] is not None:

@@ -7,8 +7,9 @@ again and again for a short time, and then sleeps on a condition variable.
 
 A job is published as one word, the *gate*: its number, and how many workers it still has room for.
 A worker enters by taking one from that; the caller closes the gate when no block is left, and waits
-for those that entered. Blocks are handed out by a counter: who runs which block differs from run to
-run, what a block computes does not.
+for those that entered. Blocks are handed out from both ends, to the caller the first that is left
+and to workers the last: what two threads wrote in one job they mostly find in their own caches in
+the next. Who runs which block differs from run to run, what a block computes does not.
 
 On a busy machine a worker may lose its processor in the middle of a block, and the caller waits for
 milliseconds. Where that made a job slower than the caller alone would have been, jobs run alone for
@@ -25,9 +26,10 @@ from graphjit.codegen.llvm_threads_text import TEXT
 ENTRY = "graphjit_parallel"  # run(task, context, blocks, threads); 0 threads: as many as usual
 STATE = "graphjit_workers"
 CALLS = 1 << 32  # added to ``threads`` where a task calls the BLAS, which must not use its own
+DOWNWARDS = -(1 << 32)  # to the word of blocks that are left: the first, and after the last
 PATIENCE = 20  # times what waiting cost, for which a busy machine's pool is left alone
 MOST = 256  # workers
-SPIN = 2000  # looks for something to do before a thread goes to sleep: some 30 microseconds
+SPIN = 4000  # looks for something to do before a thread goes to sleep: some 120 microseconds
 # At which byte of the state a word begins; those that several threads write have a cache line each.
 PLACES = {
     "busy": 0,
@@ -36,7 +38,6 @@ PLACES = {
     "left": 192,
     "task": 256,
     "context": 264,
-    "blocks": 272,
     "sleepers": 320,
     "waiting": 384,
     "stop": 392,
@@ -64,7 +65,7 @@ def text() -> str:
     name = PAUSES.get(os.uname().machine)
     return TEXT.format(
         state=STATE, entry=ENTRY, size=SIZE, most=MOST, spin=SPIN, mask=CALLS - 1,
-        patience=PATIENCE, clock=CLOCKS[0], own_clock=CLOCKS[1],
+        patience=PATIENCE, downwards=DOWNWARDS, clock=CLOCKS[0], own_clock=CLOCKS[1],
         setmask=3 if sys.platform == "darwin" else 2,
         declare_pause=f"declare void @{name}()" if name else "",
         pause=f"call void @{name}()" if name else "fence seq_cst", **places,

@@ -6,7 +6,6 @@ It takes the context, which holds what it needs from outside, and the number of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from graphjit.codegen.llvm_inner import InnerLoop, neutral
 from graphjit.codegen.llvm_instructions import binary
@@ -28,6 +27,7 @@ from graphjit.codegen.loops import (
 )
 from graphjit.codegen.parallel import Cut
 from graphjit.codegen.parallel_rows import Row
+from graphjit.records import NamedTuple
 
 BLOCK = "block"  # the name of the number of a block
 LINE = 64  # bytes of a cache line: no two blocks write into one

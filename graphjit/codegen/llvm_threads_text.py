@@ -59,8 +59,8 @@ publish:
   %restore = phi i32 [ 0, %own ], [ 0, %ask ], [ %library, %calm ]
   store ptr %task, ptr {task}
   store ptr %context, ptr {context}
-  store i64 %blocks, ptr {blocks}
-  store atomic i64 0, ptr {next} seq_cst, align 8
+  %high = shl i64 %blocks, 32
+  store atomic i64 %high, ptr {next} seq_cst, align 8
   store atomic i64 0, ptr {left} seq_cst, align 8
   %last = load i64, ptr {job}
   %job = add i64 %last, 1
@@ -78,7 +78,7 @@ wake:
   br label %work
 work:
   %used = call i64 @now(i32 {own_clock})
-  %own_blocks = call i64 @work()
+  %own_blocks = call i64 @work(i64 1)
   %used_up = call i64 @now(i32 {own_clock})
   %before = atomicrmw xchg ptr {gate}, i64 %closed seq_cst
   %room = and i64 %before, 4294967295
@@ -160,18 +160,22 @@ define internal i64 @now(i32 %clock) {{
   ret i64 %sum
 }}
 
-define internal i64 @work() {{
+define internal i64 @work(i64 %step) {{
 entry:
   %task = load ptr, ptr {task}
   %context = load ptr, ptr {context}
-  %blocks = load i64, ptr {blocks}
+  %upwards = icmp eq i64 %step, 1
   br label %next
 next:
   %done = phi i64 [ 0, %entry ], [ %one_more, %run ]
-  %block = atomicrmw add ptr {next}, i64 1 seq_cst
-  %more = icmp ult i64 %block, %blocks
+  %range = atomicrmw add ptr {next}, i64 %step seq_cst
+  %low = and i64 %range, 4294967295
+  %high = ashr i64 %range, 32
+  %more = icmp slt i64 %low, %high
   br i1 %more, label %run, label %end
 run:
+  %last = sub i64 %high, 1
+  %block = select i1 %upwards, i64 %low, i64 %last
   call void %task(ptr %context, i64 %block)
   %one_more = add i64 %done, 1
   br label %next
@@ -238,7 +242,7 @@ enter:
   %in = extractvalue {{ i64, i1 }} %try, 1
   br i1 %in, label %inside, label %again
 inside:
-  %blocks = call i64 @work()
+  %blocks = call i64 @work(i64 {downwards})
   %x = atomicrmw add ptr {left}, i64 1 seq_cst
   %waiting = load atomic i64, ptr {waiting} seq_cst, align 8
   %tell = icmp ne i64 %waiting, 0

@@ -8,11 +8,12 @@ Every renderer reads this, and nothing else, of a program.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from dataclasses import field
+from typing import Any, Literal
 
 from graphjit.ir.aval import DType
 from graphjit.ir.graph import Origin
+from graphjit.records import NamedTuple, dataclass
 
 
 class Buffer(NamedTuple):
@@ -147,6 +148,47 @@ class Gemv(NamedTuple):
     incy: int
     origin: Origin | None = None
 
+    @property
+    def sources(self) -> list[Buffer]:
+        """What is read."""
+        return [self.a.buffer, self.x.buffer]
+
+
+class Ahead(NamedTuple):
+    """What is read next: so many elements on, unless ``loop`` is at its ``last`` turn."""
+
+    loop: str
+    step: int
+    last: int | None = None
+
+
+class PickedGemv(NamedTuple):
+    """y = op(A) x, where row i of A is row ``picked[i]`` of the matrix at ``a``; no steps between.
+
+    ``read`` is where the numbers of the rows come from as they are, if they are read one after the
+    other; those that come ``ahead`` are of rows to bring into the caches meanwhile, and are no
+    numbers of rows perhaps. ``name`` begins the names of its own loop indices.
+    """
+
+    name: str
+    rows: int
+    columns: int
+    a: Address
+    lda: int
+    transpose: bool
+    picked: Address
+    x: Address
+    y: Address
+    read: Address | None = None
+    ahead: Ahead | None = None
+    origin: Origin | None = None
+
+    @property
+    def sources(self) -> list[Buffer]:
+        """What is read."""
+        more = [self.read.buffer] if self.read else []
+        return [self.a.buffer, self.picked.buffer, self.x.buffer, *more]
+
 
 class Product(NamedTuple):
     """C[i, j] = sum over k of A[i, k] B[k, j], or added to what is there; columns lie side by side.
@@ -214,8 +256,9 @@ class Tape:
 
 
 Statement = (
-    Let | Load | Index | Check | Store | Fill | Gemm | Gemv | Product | For | While | If | Tape
-)
+    Let | Load | Index | Check | Store | Fill | Gemm | Gemv | PickedGemv | Product
+    | For | While | If | Tape
+)  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -296,8 +339,8 @@ def reads(statement: Statement) -> list[Buffer]:
             return [statement.address.buffer]
         case Gemm():
             return [statement.a.buffer, statement.b.buffer]
-        case Gemv():
-            return [statement.a.buffer, statement.x.buffer]
+        case Gemv() | PickedGemv():
+            return statement.sources
         case Product():
             more = [statement.c.buffer] if statement.add else []
             return [statement.a.buffer, statement.b.buffer, *more]
@@ -317,7 +360,7 @@ def writes(statement: Statement) -> list[Buffer]:
             return [statement.buffer]
         case Gemm():
             return [statement.c.buffer]
-        case Gemv():
+        case Gemv() | PickedGemv():
             return [statement.y.buffer]
         case Product():
             return [statement.c.buffer]

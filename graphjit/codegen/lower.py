@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 
 from graphjit.codegen.buffers import Buffers, Inlined
+from graphjit.codegen.heads import heads
 from graphjit.codegen.loops import (
     Buffer,
     Constant,
@@ -64,9 +65,12 @@ def lower(
     lowering.label(labels)
     program = lowering.run()
     if any(kernel.title == "contract" for kernel in program.kernels):
+        from graphjit.codegen.picked import pick
         from graphjit.codegen.share import share  # whose parts take 2 ms to load
 
         share(program, foreign)
+        pick(program, foreign)
+    heads(program)
     tails(program)
     plan(program, donated or {}, foreign, copied=copied)
     return program
@@ -132,10 +136,16 @@ class Lowering(Buffers):
         self._kernel(node, RULES[node.op](self, node))
 
     def whole(self, ident: int) -> Buffer:
-        """A node's value in C order, copied if it is a view of something else."""
+        """A node's value in C order, copied if it is a view of something else.
+
+        The beginning of an input is one itself: nothing is written over a part of it.
+        """
         buffer, view = self.read(ident)
-        if view.contiguous and math.prod(view.shape) == buffer.size:
+        size = math.prod(view.shape)
+        if view.contiguous and size == buffer.size:
             return buffer
+        if view.contiguous and buffer.role == "input":
+            return buffer._replace(size=size, shape=view.shape)
         return self._contiguous((buffer, view), list(range(len(view.shape))))
 
     def copied(self, source: Buffer, target: Buffer) -> list[Statement]:

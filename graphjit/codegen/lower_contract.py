@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from graphjit.codegen.blas import find
 from graphjit.codegen.loops import (
@@ -27,6 +27,7 @@ from graphjit.flags import current
 from graphjit.ir.graph import Node
 from graphjit.ir.table.contract import terms
 from graphjit.ir.view import View, contiguous
+from graphjit.records import NamedTuple
 
 if TYPE_CHECKING:
     from graphjit.codegen.triangles import Dimension, Scratch
@@ -145,7 +146,7 @@ class ContractLowering:
         if not isinstance(call, Gemm):
             return self._nested(outer, loops, [call]) if call is not None else None
         if self.node.params.get("symmetric"):
-            return halves(call, self.fresh)
+            return halves(call, self.fresh, own=native())
         if not outer and not self.node.params.keys().isdisjoint(("zeros", "wanted")):
             return self._triangular(call, m, n) or [call]
         batch = [(loops[c], self.sizes[c]) for c in outer]

@@ -10,6 +10,7 @@ import numpy as np
 from graphjit.codegen.buffers import Inlined
 from graphjit.codegen.loops import (
     Address,
+    Ahead,
     Buffer,
     Constant,
     For,
@@ -21,6 +22,7 @@ from graphjit.codegen.loops import (
     Value,
     While,
 )
+from graphjit.codegen.picked import following
 from graphjit.ir.aval import Aval, DType
 from graphjit.ir.graph import Graph, Node
 
@@ -68,7 +70,9 @@ def lower_scan(outer: Outer, node: Node) -> list[Statement]:
     body = outer.inlined(step, inputs, outputs, {i: consts + i for i in range(carry)})
     # The body addresses slices only: the whole arrays are named here, for the memory plan.
     uses = (*body.uses, *operands, *results)
-    loop = For(index, node.params["length"], body.statements, node.params["reverse"], uses)
+    length, reverse = node.params["length"], node.params["reverse"]
+    following(body.statements, Ahead(index, -1, 0) if reverse else Ahead(index, 1, length - 1))
+    loop = For(index, length, body.statements, reverse, uses)
     return [*started(outer, operands[consts : consts + carry], results), loop]
 
 

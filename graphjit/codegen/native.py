@@ -1,4 +1,4 @@
-"""LLVM IR text to machine code, through llvmlite alone: Numba is not needed."""
+"""LLVM IR text to machine code, by llvmlite's library alone: Numba is not needed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
-import llvmlite.binding as llvm
-
+from graphjit.codegen.libllvm import library
 from graphjit.codegen.link import linked
 from graphjit.errors import CompileError
+from graphjit.records import NamedTuple
 
 VECTOR_BYTES = (("avx512f", 64), ("avx", 32))  # and 16 where there is neither, as SSE2 and NEON
 BEST = 2  # the level at which programs are optimised; 0 is quick to make and slow to run
@@ -54,28 +54,11 @@ def made_for(processor: Host) -> Iterator[None]:
 @cache
 def this_one() -> Host:
     """The processor this runs on."""
-    features = llvm.get_host_cpu_features()
-    width = next((size for name, size in VECTOR_BYTES if features.get(name)), 16)
-    arm = llvm.get_default_triple().startswith(("aarch64", "arm64"))
-    return Host(
-        llvm.get_host_cpu_name(), features.flatten(), width, bool(features.get("fma")) or arm
-    )
-
-
-def machine(level: int) -> Any:
-    """LLVM's code generator for the processor."""
-    return machine_for(host(), level)
-
-
-@cache
-def machine_for(processor: Host, level: int) -> Any:
-    """LLVM's code generator for a processor."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    target = llvm.Target.from_default_triple()
-    return target.create_target_machine(
-        cpu=processor.cpu, features=processor.features, opt=level, reloc="pic", codemodel="default"
-    )
+    own = library()
+    width = next((size for name, size in VECTOR_BYTES if own.features.get(name)), 16)
+    arm = own.triple.startswith(("aarch64", "arm64"))
+    features = ",".join(f"{'-+'[has]}{name}" for name, has in sorted(own.features.items()))
+    return Host(own.cpu, features, width, bool(own.features.get("fma")) or arm)
 
 
 def compiled(text: str, level: int = BEST, passes: str = "") -> bytes:
@@ -94,24 +77,19 @@ def object_file(text: str, level: int = BEST, passes: str = "") -> bytes:
     Raises:
         CompileError: the text is no module: a defect of the renderer that wrote it.
     """
-    target = machine(level)
+    processor = host()
     try:
-        module = llvm.parse_assembly(text)
+        return library().object_file(text, processor.cpu, processor.features, level, passes)
     except RuntimeError as error:
         raise CompileError(f"LLVM does not take the generated text: {error}") from error
-    if passes:
-        options = llvm.create_pipeline_tuning_options(speed_level=level)
-        builder = llvm.create_pass_builder(target, options)
-        manager = llvm.create_new_module_pass_manager()
-        for name in passes.split(","):
-            getattr(manager, f"add_{name.replace('-', '_')}_pass")()
-        manager.run(module, builder)
-    return target.emit_object(module)  # type: ignore[no-any-return]
 
 
 def loader() -> Any:
-    """A code generator of an engine's own: the engine takes it over."""
-    machine(BEST)
+    """A code generator of llvmlite's, for an engine: the engine takes it over."""
+    import llvmlite.binding as llvm  # which is not needed where code is linked here
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
     target = llvm.Target.from_default_triple()
     own = this_one()
     return target.create_target_machine(cpu=own.cpu, features=own.features, opt=0)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from graphjit.codegen.loops import Address, Buffer, For, Statement
 from graphjit.ir.view import View, merge_axes, run_length
+from graphjit.records import dataclass
 
 NAMES = "ijklmnopqrstuvw"
 

@@ -46,7 +46,8 @@ attributes #2 = {{
 
 def module_text(op: str, dtype: DType) -> str:
     """A module of one function of scalars, and what it needs."""
-    module, name = Module(), symbol(op, dtype)
+    # LLVM does not vectorise the processor's own instructions.
+    module, name = Module(scaling=False), symbol(op, dtype)
     if not branches(op, dtype):
         return module.text([entry(module, op, dtype, 1, name, "alwaysinline"), ATTRIBUTES])
     # As many as fit, and as many as there are where the loop has float64 too.

@@ -6,7 +6,8 @@ import bisect
 import heapq
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, cycle, islice
-from typing import NamedTuple
+
+from graphjit.records import NamedTuple
 
 TRIES = 96  # packings that are looked at
 PAIRS = 1_000_000  # of buffers that all of them may compare

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from graphjit.codegen.accesses import Access, accesses, disjoint, sizes
 from graphjit.codegen.duration import cost
@@ -31,8 +30,9 @@ from graphjit.codegen.loops import (
     walk,
 )
 from graphjit.codegen.parallel_rows import Row, Scope, private_buffers
+from graphjit.records import NamedTuple
 
-GRAIN = 100_000.0  # of a block, as ``duration`` counts: those who are done early find more to do
+GRAIN = 50_000.0  # of a block, as ``duration`` counts: those who are done early find more to do
 MOST = 64  # blocks
 FEWEST = 4  # turns of a loop that is shared
 SPARE = 0.1  # the share of a loop's time that adding up copies of its sums may take
@@ -86,13 +86,25 @@ def cut(loop: For, scope: Scope, worth: float, fewest: int = FEWEST) -> Cut | No
 
 def number_of_blocks(loop: For, taken: float, summed: int, worth: float) -> int:
     """Few enough that each is worth it, and that copies of sums cost little; even if possible."""
-    grain = GRAIN if worth else 0.0
-    most = min(MOST, loop.extent, int(taken / grain) if grain else MOST)
+    most = min(MOST, loop.extent)
+    if worth:
+        most = min(most, max(2, int(taken / GRAIN)))
     if summed and worth:
         most = min(most, int(SPARE * taken / summed))
-    if innermost(loop) is None:
-        return most
-    return next((n for n in range(most, most // 2, -1) if loop.extent % n == 0), most)
+    tried = range(most, most // 2, -1)
+    if innermost(loop) is not None:
+        tried_evenly = [n for n in tried if loop.extent % n == 0]
+        return min(tried_evenly or tried, key=lambda n: -(-n // 2) / n, default=most)
+    return min(tried, key=lambda n: longest(loop.extent, n), default=most)
+
+
+def longest(turns: int, blocks: int) -> int:
+    """The turns of the busier of two threads that take one block after the other."""
+    busy = [0, 0]
+    for block in range(blocks):
+        size = (block + 1) * turns // blocks - block * turns // blocks
+        busy[busy[0] > busy[1]] += size
+    return max(busy)
 
 
 # -- scalars ---------------------------------------------------------------------------------------

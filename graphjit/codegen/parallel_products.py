@@ -9,6 +9,7 @@ from graphjit.codegen.loops import Address, For, Gemm, Gemv, Product, Statement
 from graphjit.codegen.parallel import GRAIN, MOST
 
 THICK = 48  # rows or columns of a part: with fewer, what is read of the operands again costs more
+THIN = 32  # of a half, if there are to be no more parts
 
 
 def split(
@@ -18,7 +19,7 @@ def split(
     length = lengths(s)
     if not length or cost(s) < worth:
         return None
-    step = thickness(length, cost(s), worth, 1 if isinstance(s, Product) else THICK)
+    step = thickness(length, cost(s), worth, isinstance(s, Product))
     count, rest = divmod(length, step)
     if count < 2:
         return None
@@ -37,9 +38,10 @@ def lengths(s: Gemm | Gemv | Product) -> int:
     return s.rows[0][0] if s.rows else 0
 
 
-def thickness(length: int, taken: float, worth: float, least: int) -> int:
+def thickness(length: int, taken: float, worth: float, nest: bool) -> int:
     """How many rows a part has: an even share if one is near."""
-    parts = min(int(taken / GRAIN), length // least, MOST // 4) if worth else min(length, 5)
+    most = length if nest else max(length // THICK, min(length // THIN, 2))
+    parts = min(max(2, int(taken / GRAIN)), most, MOST // 4) if worth else min(length, 5)
     even = (n for n in range(parts, parts // 2, -1) if length % n == 0)
     return length // max(1, next(even, parts))
 

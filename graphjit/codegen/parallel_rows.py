@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from graphjit.codegen.accesses import Access
 from graphjit.codegen.llvm_loops import resolved
 from graphjit.codegen.loops import Buffer, For, LoopProgram, Statement, reads, walk, writes
+from graphjit.records import NamedTuple
 
 ROOM = 1 << 22  # bytes that a block may take for what a turn writes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from graphjit.codegen.loops import (
 from graphjit.codegen.pack import Life, packed
 from graphjit.codegen.touch import touch
 from graphjit.ir.aval import dtype_name
+from graphjit.records import NamedTuple
 
 SCALAR = (Let, Index, Check)  # most statements, and none of memory
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
@@ -127,15 +128,17 @@ def donate(program: LoopProgram, donated: dict[int, int], *, copied: bool) -> No
     ``copied``, the output has its own place.
     """
     pairs = {program.outputs[p]: program.inputs[s] for p, s in donated.items()}
+    ends = {kernel: Ends.of(kernel) for kernel in program.kernels if pairs}
     writers = {}
     for out, into in pairs.items():
-        writer = sole_writer(program.kernels, out)
+        writer = sole_writer(ends, out)
         fits = writer is not None and overwrites(placed([*visited(writer.statements)]), out, into)
-        if writer is not None and fits and movable(program.kernels, writer):
+        if writer is not None and fits and movable(program.kernels, ends, writer):
             program.kernels.remove(writer)
             program.kernels.append(writer)
             writers[out] = writer
-    while late := [o for o, w in writers.items() if read_after(program.kernels, w, pairs[o])]:
+    kernels = program.kernels
+    while late := [o for o, w in writers.items() if read_after(kernels, ends, w, pairs[o])]:
         for out in late:
             del writers[out]
     program.aliases.update({out.name: pairs[out].name for out in writers})
@@ -146,29 +149,40 @@ def donate(program: LoopProgram, donated: dict[int, int], *, copied: bool) -> No
         program.kernels.append(Kernel("update", copies))
 
 
-def read_after(kernels: list[Kernel], writer: Kernel, buffer: Buffer) -> bool:
+class Ends(NamedTuple):
+    """The names of the buffers that a kernel reads, and of those that it writes."""
+
+    read: frozenset[str]
+    written: frozenset[str]
+
+    @classmethod
+    def of(cls, kernel: Kernel) -> Ends:
+        """Those of a kernel."""
+        inside = [s for s in walk(kernel.statements) if not isinstance(s, SCALAR)]
+        read, written = ({b.name for s in inside for b in ends(s)} for ends in (reads, writes))
+        return cls(frozenset(read), frozenset(written))
+
+
+def read_after(
+    kernels: list[Kernel], ends: Mapping[Kernel, Ends], writer: Kernel, buffer: Buffer
+) -> bool:
     """Whether a kernel after the writer reads the buffer, or a slice of it."""
     later = kernels[kernels.index(writer) + 1 :]
-    return any(buffer.name in names(k, reads) for k in later)
+    return any(buffer.name in ends[k].read for k in later)
 
 
-def sole_writer(kernels: list[Kernel], out: Buffer) -> Kernel | None:
+def sole_writer(ends: Mapping[Kernel, Ends], out: Buffer) -> Kernel | None:
     """The kernel that writes a buffer, if it is one and no other reads it."""
-    writers = [k for k in kernels if out.name in names(k, writes)]
-    readers = [k for k in kernels if out.name in names(k, reads)]
+    writers = [k for k, at in ends.items() if out.name in at.written]
+    readers = [k for k, at in ends.items() if out.name in at.read]
     return writers[0] if len(writers) == 1 and readers in ([], writers) else None
 
 
-def names(kernel: Kernel, ends: Callable[[Statement], list[Buffer]]) -> set[str]:
-    """The buffers at one end of a kernel's statements: what it ``reads``, or ``writes``."""
-    return {b.name for s in walk(kernel.statements) for b in ends(s)}
-
-
-def movable(kernels: list[Kernel], kernel: Kernel) -> bool:
+def movable(kernels: list[Kernel], ends: Mapping[Kernel, Ends], kernel: Kernel) -> bool:
     """Whether no later kernel touches what this one writes."""
-    made = names(kernel, writes)
+    made = ends[kernel].written
     later = kernels[kernels.index(kernel) + 1 :]
-    return not any(made & (names(k, reads) | names(k, writes)) for k in later)
+    return not any(made & (ends[k].read | ends[k].written) for k in later)
 
 
 def copying(out: Buffer, into: Buffer) -> list[Statement]:

@@ -16,46 +16,80 @@ from graphjit.codegen.loops import (
     Value,
 )
 from graphjit.codegen.products import moved, nested
+from graphjit.ir.graph import Origin
 
 Fresh = Callable[[], str]
 Batch = Sequence[tuple[str, int]]  # the index and the extent of each loop around a product
 
-# Of a symmetric product only the part above the diagonal is computed, by panels of rows whose
-# length is a multiple of PANEL, at most PANELS of them, from so many multiplications a panel on.
+# Of a symmetric product only the part below the diagonal is computed, by panels of columns whose
+# width is a multiple of PANEL, about PANELS of them, from so many multiplications a panel on.
 PANEL, PANELS, WORTH = 16, 4, 1 << 15
+LONG, FEW = 512, 128  # terms of the sums, and rows, for which the shortest text mirrors them
+SHORT = 2048  # bytes of a row up to which tiles of our own need no copy of their operands
 # Bytes from the first to the last of the rows that all products of a batch take before the next
 # ones: near enough to stay in a cache. Sums are added to what is there, so their parts are longer.
 NEAR_ROWS, NEAR_SUMS, LEAST = 1 << 16, 1 << 18, 8
 
 
-def halves(s: Gemm, fresh: Fresh) -> list[Statement]:
-    """A symmetric product: panels of rows from the diagonal on, and their mirror images."""
+def halves(s: Gemm, fresh: Fresh, *, own: bool) -> list[Statement]:
+    """A symmetric product: panels of columns from the diagonal down, and their mirror images.
+
+    Sums along short rows of both operands are tiles of our own where machine code is (``own``).
+    """
     count = min(PANELS, s.m // PANEL, s.m * s.n * s.k // WORTH)
     if count < 2:
         return [s]
-    height = -(-s.m // (count * PANEL)) * PANEL
-    found: list[Statement] = []
-    for start in range(0, s.m, height):
-        rows, right = min(height, s.m - start), s.n - start
-        panel = s._replace(
-            m=rows, n=right, a=further(s.a, start * (1 if s.transpose_a else s.lda)),
-            b=further(s.b, start * (s.ldb if s.transpose_b else 1)),
-            c=further(s.c, start * (s.ldc + 1)),
-        )  # fmt: skip
-        found.append(panel)
-        found += mirrored(panel, fresh)
-    return found
+    width = -(-(s.m // count) // PANEL) * PANEL
+    panels = [panel(s, start, min(width, s.n - start)) for start in range(0, s.n, width)]
+    if s.k >= LONG and s.n <= FEW:
+        mirrors = mirrored(s, fresh)
+    else:
+        mirrors = [statement for part in panels for statement in beside(part, fresh)]
+    size = s.a.buffer.dtype.itemsize
+    along = s.transpose_a and not s.transpose_b and size * max(s.lda, s.ldb) <= SHORT
+    if not own or not along:
+        return [*panels, *mirrors]
+    block = NEAR_SUMS // (size * (s.lda + s.ldb))
+    if 8 * block <= s.k:
+        return [*in_sums(s, panels, [], fresh, block), *mirrors]
+    return [*(along_rows(part, fresh, add=False) for part in panels), *mirrors]
+
+
+def panel(s: Gemm, start: int, width: int) -> Gemm:
+    """The columns of a symmetric product from one on, from the diagonal down."""
+    a = further(s.a, start * (1 if s.transpose_a else s.lda))
+    b = further(s.b, start * (s.ldb if s.transpose_b else 1))
+    return s._replace(m=s.m - start, n=width, a=a, b=b, c=further(s.c, start * (s.ldc + 1)))
+
+
+def along_rows(s: Gemm, fresh: Fresh, *, add: bool) -> Product:
+    """A product whose sums are along the rows of both operands, as tiles of our own."""
+    rows, depth = ((s.m, 1, s.ldc),), ((s.k, s.lda, s.ldb),)
+    return Product(fresh(), s.a, s.b, s.c, s.n, rows, depth, add=add, origin=s.origin)
 
 
 def mirrored(s: Gemm, fresh: Fresh) -> list[Statement]:
-    """What is to the right of a panel's square, below it."""
-    names, value = [fresh(), fresh()], Value(fresh(), s.c.buffer.dtype)
-    source, target = further(s.c, s.m), further(s.c, s.m * s.ldc)
+    """Above the diagonal what is below it: rows are columns, each as those before have left it."""
+    return turned(s.c, s.c, s.ldc, (s.n, s.n), fresh, s.origin)
+
+
+def beside(s: Gemm, fresh: Fresh) -> list[Statement]:
+    """To the right of a panel's square what is below it."""
+    source, target, size = further(s.c, s.n * s.ldc), further(s.c, s.n), (s.n, s.m - s.n)
+    return turned(source, target, s.ldc, size, fresh, s.origin) if s.m > s.n else []
+
+
+def turned(
+    source: Address, target: Address, step: int, size: tuple[int, int], fresh: Fresh,
+    origin: Origin | None,
+) -> list[Statement]:  # fmt: skip
+    """Columns written as rows."""
+    names, value = [fresh(), fresh()], Value(fresh(), target.buffer.dtype)
     body: list[Statement] = [
-        Load(value, moved(source, names, (1, s.ldc))),
-        Store(moved(target, names, (s.ldc, 1)), value, "", s.origin),
+        Load(value, moved(source, names, (1, step))),
+        Store(moved(target, names, (step, 1)), value, "", origin),
     ]
-    return nested(names, (s.n - s.m, s.m), body) if s.n > s.m else []
+    return nested(names, size, body)
 
 
 def batched(s: Gemm, batch: Batch, fresh: Fresh, *, sums: bool) -> list[Statement]:
@@ -76,7 +110,7 @@ def batched(s: Gemm, batch: Batch, fresh: Fresh, *, sums: bool) -> list[Statemen
     if sums and along and apart(s.lda, s.m, between) and apart(s.ldb, s.n, between):
         block = max(LEAST, NEAR_SUMS // (size * (s.lda + s.ldb)))
         if 2 * block <= s.k and between * s.m * s.n * size <= NEAR_SUMS:
-            return in_sums(s, batch, fresh, block)
+            return in_sums(s, [s], batch, fresh, block)
     return nested(names, extents, [s])
 
 
@@ -100,19 +134,33 @@ def in_rows(s: Gemm, batch: Batch, fresh: Fresh, block: int) -> list[Statement]:
     return found
 
 
-def in_sums(s: Gemm, batch: Batch, fresh: Fresh, block: int) -> list[Statement]:
-    """Some terms of the sums of all products, added to what is there, then the next."""
+def in_sums(
+    s: Gemm, pieces: Sequence[Gemm], batch: Batch, fresh: Fresh, block: int
+) -> list[Statement]:
+    """Some terms of the sums of all products, added to what is there, then the next.
+
+    Args:
+        s: The product of one turn.
+        pieces: What is wanted of it.
+        batch: The loops around it.
+        fresh: Gives names.
+        block: How many terms.
+    """
     names, extents = [n for n, _ in batch], [n for _, n in batch]
     places, zero = [fresh(), fresh()], Constant(0, s.c.buffer.dtype)
     clear: list[Statement] = [Store(moved(s.c, places, (s.ldc, 1)), zero, "", s.origin)]
     found = nested([*names, *places], [*extents, s.m, s.n], clear)
     for start, count, terms in parts(s.k, block):
         index = fresh()
-        a = moved(further(s.a, start * s.lda), [index], [terms * s.lda])
-        b = moved(further(s.b, start * s.ldb), [index], [terms * s.ldb])
-        rows, depth = ((s.m, 1, s.ldc),), ((terms, s.lda, s.ldb),)
-        part = Product(fresh(), a, b, s.c, s.n, rows, depth, add=True, origin=s.origin)
-        found += nested([index, *names], [count, *extents], [part])
+        part: list[Statement] = [
+            along_rows(p._replace(
+                k=terms,
+                a=moved(further(p.a, start * p.lda), [index], [terms * p.lda]),
+                b=moved(further(p.b, start * p.ldb), [index], [terms * p.ldb]),
+            ), fresh, add=True)
+            for p in pieces
+        ]  # fmt: skip
+        found += nested([index, *names], [count, *extents], part)
     return found
 
 

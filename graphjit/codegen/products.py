@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
+
 from graphjit.codegen.loops import (
     Address,
     Constant,
     For,
     Let,
     Load,
+    PickedGemv,
     Product,
     Statement,
     Store,
@@ -46,7 +49,12 @@ def nested(names: Sequence[str], extents: Sequence[int], body: list[Statement]) 
     return body
 
 
-def written_out(s: Product) -> list[Statement]:
+def written_out(s: Product | PickedGemv) -> list[Statement]:
+    """The loops that a product means."""
+    return over_nests(s) if isinstance(s, Product) else over_picked(s)
+
+
+def over_nests(s: Product) -> list[Statement]:
     """Loops over rows, sums and columns, in this order: rows of C are added to, element-wise."""
     rows = [f"{s.name}_r{i}" for i in range(len(s.rows))]
     depth = [f"{s.name}_k{i}" for i in range(len(s.depth))]
@@ -65,3 +73,25 @@ def written_out(s: Product) -> list[Statement]:
     if not s.add:
         body = [For(column, s.columns, [Store(c, Constant(0, dtype))]), *body]
     return nested(rows, [r[0] for r in s.rows], body)
+
+
+def over_picked(s: PickedGemv) -> list[Statement]:
+    """Loops over rows, then columns; sums are made of one row, or added to."""
+    dtype = s.a.buffer.dtype
+    row, column = f"{s.name}_r", f"{s.name}_c"
+    number = Value(f"{s.name}_n", np.dtype(np.int64))
+    left, right, both, total = (Value(f"{s.name}_{part}", dtype) for part in ("a", "x", "ax", "y"))
+    zero = Constant(0, dtype)
+    element = Load(left, moved(s.a, [number.name, column], [s.lda, 1]))
+    times = Let(both, "multiply", (left, right))
+    which = Load(number, moved(s.picked, [row], [1]))
+    if s.transpose:
+        y = moved(s.y, [column], [1])
+        turn: list[Statement] = [element, times, Store(y, both, "add", s.origin)]
+        known = Load(right, moved(s.x, [row], [1]))
+        rows: list[Statement] = [which, known, For(column, s.columns, turn)]
+        return [For(column, s.columns, [Store(y, zero)]), For(row, s.rows, rows)]
+    turn = [element, Load(right, moved(s.x, [column], [1])), times]
+    turn.append(Let(total, "add", (total, both), origin=s.origin))
+    rows = [which, Let(total, "copy", (zero,)), For(column, s.columns, turn)]
+    return [For(row, s.rows, [*rows, Store(moved(s.y, [row], [1]), total)])]

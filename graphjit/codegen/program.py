@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from graphjit.codegen.code import Code
 from graphjit.errors import CompileError, GraphJITError, IndexRangeError, PowerError
 from graphjit.ir.aval import DType
 from graphjit.ir.graph import Origin
+from graphjit.records import NamedTuple
 
 LINE = 64  # bytes of a cache line
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 from graphjit.codegen.accesses import touches
 from graphjit.codegen.loops import (
@@ -19,6 +18,7 @@ from graphjit.codegen.loops import (
     Statement,
     Store,
 )
+from graphjit.records import NamedTuple
 
 Span = tuple[int, int]  # a step in elements, and how often it is taken
 Place = Callable[[Address], Address]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from graphjit.codegen import workers
+from graphjit.codegen.duration import least
 from graphjit.codegen.llvm_kernel import KernelWriter
 from graphjit.codegen.llvm_memory import COUNTERS
 from graphjit.codegen.llvm_text import Module
@@ -14,6 +14,7 @@ from graphjit.codegen.native import host
 from graphjit.codegen.objects import DATA, ITEMS, WORD
 from graphjit.codegen.plan import argument_order
 from graphjit.flags import current
+from graphjit.records import NamedTuple
 
 ATTRIBUTES = """attributes #0 = {{ nounwind "min-legal-vector-width"="{bits}" }}
 attributes #1 = {{ nounwind memory(none) "min-legal-vector-width"="{bits}" }}"""
@@ -46,26 +47,33 @@ end:
 
 
 class Rendered(NamedTuple):
-    """A module, the addresses of what it calls by our own names, and how many loops are shared."""
+    """A module, the addresses of what it calls by our own names, and how many loops are shared.
+
+    ``widened`` says how many take several vectors of each value at once.
+    """
 
     text: str
     symbols: dict[str, int]
     shared: int = 0
+    widened: int = 0
 
 
-def render(program: LoopProgram, title: str) -> Rendered:
+def render(program: LoopProgram, title: str, *, wide: bool = True) -> Rendered:
     """The program as a module with the functions ``run(table)`` and ``launch(pack)``.
 
     ``table`` holds the addresses of the inputs, constants, outputs, the work array of each dtype,
-    then the status, as ``argument_order`` says; ``pack`` is a tuple of arrays and scalars.
+    then the status, as ``argument_order`` says; ``pack`` is a tuple of arrays and scalars. Without
+    ``wide``, loops take one vector after the other: less to compile, and the same results.
     """
     module = threaded()
+    module.wide = wide
     order = argument_order(program)
     kernels = Kernels(module, program, order)
     calls = kernels.calls(program.kernels)
     run = ["define void @run(ptr %table) #0 {", "entry:", *calls, "  ret void", "}"]
     functions = [*kernels.functions(), "\n".join(run), launch(order)]
-    return Rendered(module_text(module, functions, title), module.symbols, module.shared)
+    text = module_text(module, functions, title)
+    return Rendered(text, module.symbols, module.shared, module.widened)
 
 
 def threaded() -> Module:
@@ -98,15 +106,17 @@ class Kernels:
         self.titles: list[str] = []
         self.count = 0
 
-    def calls(self, kernels: Iterable[Kernel]) -> list[str]:
-        """The lines that call them in order, where ``%table`` is known."""
+    def calls(self, kernels: Iterable[Kernel], turns: int = 1) -> list[str]:
+        """The lines that call them in order, so many times, where ``%table`` is known."""
         kernels = list(kernels)
         self.module.kernels = [kernel.statements for kernel in kernels]
-        return [line for kernel in kernels for line in self.call(kernel)]
+        self.module.worth = least(self.module.kernels)
+        return [line for kernel in kernels for line in self.call(kernel, turns)]
 
-    def call(self, kernel: Kernel) -> list[str]:
+    def call(self, kernel: Kernel, turns: int) -> list[str]:
         """The lines that find the pointers for a kernel, and call it."""
         writer = KernelWriter(self.module, self.program)
+        writer.turns = turns
         writer.statements(kernel.statements)
         kinds = [
             f"{'i64' if p.name in COUNTERS else 'ptr'} %p{i}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from graphjit.codegen.epoch import CONVERGED, NOT_FINITE, Epoch
 from graphjit.codegen.llvm_text import kind
 from graphjit.codegen.loops import LoopProgram
@@ -9,8 +11,8 @@ from graphjit.codegen.native import host
 from graphjit.codegen.render_llvm import Kernels, Rendered, launch, module_text, threaded
 from graphjit.codegen.render_loop import loop_arguments, merged
 
-# Full batches an epoch from which on the code of the last, smaller one is made in half the time:
-# it is as long as the other, and hardly ever runs.
+# Full batches an epoch from which on the code of the last, smaller one is made in half the time,
+# and calls the BLAS: it is as long as the other, and hardly ever runs.
 SELDOM = 8
 QUICK = """attributes #2 = {{ nounwind optnone noinline "min-legal-vector-width"="{bits}" }}
 """
@@ -97,9 +99,12 @@ def render_loop(full: LoopProgram, rest: LoopProgram | None, epoch: Epoch, title
     program, module = merged(full, rest), threaded()
     order = loop_arguments(program)
     kernels = Kernels(module, program, order)
-    full_calls = "\n".join(kernels.calls(full.kernels))
-    known = len(kernels.names)
+    full_calls = "\n".join(kernels.calls(full.kernels, SELDOM))
+    known, helpers = len(kernels.names), set(module.helpers)
+    module.own = epoch.full < SELDOM
     rest_calls = "\n".join(kernels.calls(rest.kernels)) if rest else ""
+    if not module.own:
+        module.helpers.update({n: quick(t) for n, t in module.helpers.items() if n not in helpers})
     places = {b.name: i for i, b in enumerate(order)}
     pointers = [
         f"  %{n}_ = getelementptr ptr, ptr %table, i64 {places[n]}\n  %{n} = load ptr, ptr %{n}_"
@@ -116,13 +121,14 @@ def render_loop(full: LoopProgram, rest: LoopProgram | None, epoch: Epoch, title
         widen="%loss = fadd double %loss_own, -0.0" if wide
         else "%loss = fpext float %loss_own to double",
     )  # fmt: skip
-    functions = [*seldom(kernels.functions(), known, epoch), run, launch(order)]
+    texts = kernels.functions()
+    if not module.own:
+        texts[known:] = map(quick, texts[known:])
+    functions = [*texts, run, launch(order)]
     text = module_text(module, functions, title) + QUICK.format(bits=8 * host().vector_bytes)
     return Rendered(text, module.symbols, module.shared)
 
 
-def seldom(kernels: list[str], known: int, epoch: Epoch) -> list[str]:
-    """The kernels, those after the first ``known`` marked where they hardly ever run."""
-    if epoch.full < SELDOM:
-        return kernels
-    return [*kernels[:known], *(text.replace("#0 {", "#2 {", 1) for text in kernels[known:])]
+def quick(text: str) -> str:
+    """A function whose code is made in half the time."""
+    return re.sub("#[01] {$", "#2 {", text, count=1, flags=re.MULTILINE)

@@ -17,6 +17,7 @@ from graphjit.codegen.loops import (
     Kernel,
     Let,
     LoopProgram,
+    PickedGemv,
     Product,
     Statement,
     Store,
@@ -135,7 +136,7 @@ class Writer:
                 self.tape(s, depth)
             case Store():
                 self.put(depth, f"{place(s.address)} = {written(s)}", origin=s.origin)
-            case Product():
+            case Product() | PickedGemv():
                 self.block(written_out(s), depth)
             case Gemm() | Gemv():
                 self.put(depth, call(s), origin=s.origin)
@@ -216,7 +217,7 @@ def needed(s: Statement) -> set[str]:
             return {"hide"}
         case Let() if described(s.op, s.value.dtype):
             return {s.op}
-        case Product():
+        case Product() | PickedGemv():
             return set().union(*map(needed, walk(written_out(s))))
         case Gemm():
             return {"gemm", *parted(s.a, s.b, s.c)}

@@ -14,6 +14,11 @@ BOOLEAN = frozenset({
     "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "isnan", "isinf",
     "isfinite", "signbit", "logical_and", "logical_or", "logical_xor", "logical_not",
 })  # fmt: skip
+# What AVX-512's fixupimm calls classes of numbers, and what it puts in their place.
+CLASSES = {
+    "nan": 0x11, "zero": 1 << 8, "one": 1 << 12, "minus_infinity": 1 << 16, "infinity": 1 << 20,
+}  # fmt: skip
+RESULTS = {"x": 1, "-inf": 4, "1": 10}
 NUMBERS = (bool, int, float)
 BOOL = np.dtype(bool)
 
@@ -23,11 +28,15 @@ class Scalars:
 
     Attributes:
         fused: Whether ``fma`` may round once; else it is a product and a sum.
+        scaling: Whether there are the operations of ``llvm_scaling``.
     """
 
-    def __init__(self, let: Callable[..., Scalar], *, fused: bool = True) -> None:
+    def __init__(
+        self, let: Callable[..., Scalar], *, fused: bool = True, scaling: bool = False
+    ) -> None:
         self._let = let
         self.fused = fused
+        self.scaling = scaling
         self._negated: dict[Scalar, Scalar] = {}
 
     def __getattr__(self, op: str) -> Callable[..., Scalar]:
@@ -51,7 +60,11 @@ class Scalars:
 
     def absolute(self, x: Scalar) -> Scalar:
         """The magnitude; that of a negated value is found from the value itself."""
-        return self.op("absolute", self._negated.get(x, x))
+        return self.op("absolute", self.signless(x))
+
+    def signless(self, x: Scalar) -> Scalar:
+        """The value that x is, or that it is the negative of."""
+        return self._negated.get(x, x)
 
     def fma(self, a: Any, b: Any, c: Any) -> Scalar:
         """A b + c, in one rounding where the processor has it and ``fused`` allows it."""
@@ -73,10 +86,19 @@ class Scalars:
         """``usual``, but where the condition holds what the C library's function gives for x."""
         return self._let("rare", (condition, usual, *x), usual.dtype, (function,))
 
+    def lookup(self, table: tuple[float, ...], x: Scalar) -> Scalar:
+        """The entry of a table, as long as two registers, at the last bits of x."""
+        return self._let("lookup", (x,), x.dtype, table)
+
+    def special(self, value: Scalar, x: Scalar, **replaced: str) -> Scalar:
+        """``value``, but what belongs to an x of a class, as ``zero="-inf"`` or ``"x"``."""
+        codes = [CLASSES[name] * RESULTS[what] for name, what in replaced.items()]
+        return self._let("special", (value, x), x.dtype, (sum(codes),))
+
     def strong_multiply(self, a: Scalar, b: Scalar) -> Scalar:
         """A b, and 0 where either is 0, whatever the other."""
-        dead = self.logical_or(self.equal(a, 0), self.equal(b, 0))
-        return self.select(dead, 0, self.multiply(a, b))
+        live = self.logical_and(self.not_equal(a, 0), self.not_equal(b, 0))
+        return self.select(live, self.multiply(a, b), 0)
 
     def logaddexp(self, a: Scalar, b: Scalar) -> Scalar:
         """The larger plus log1p(exp(-|a - b|)); the same infinity twice has no gap."""

@@ -14,7 +14,6 @@ the cache anyway. Large products of many rows are cut for it (``panels``).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from graphjit.codegen.again import Outer, again
 from graphjit.codegen.loops import (
@@ -35,6 +34,7 @@ from graphjit.codegen.nest import NAMES
 from graphjit.codegen.panels import cut as cut_in_panels
 from graphjit.codegen.panels import target, worthless
 from graphjit.codegen.reach import NOWHERE, PLAIN, Reach, moved, names, reaches
+from graphjit.records import NamedTuple
 
 WORTH = 32 * 1024  # bytes that two kernels hand on: the first level of most caches
 WINDOW = 12  # kernels looked back at

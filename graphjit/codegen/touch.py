@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
 from graphjit.codegen.in_place import Site, visited
 from graphjit.codegen.llvm_loops import resolved
@@ -29,6 +28,7 @@ from graphjit.codegen.loops import (
     writes,
 )
 from graphjit.codegen.updates import Part, Update, needed, update_of
+from graphjit.records import NamedTuple
 
 
 class Source(NamedTuple):

@@ -7,7 +7,7 @@ first, and the product is taken whole if need be.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -45,6 +45,15 @@ class Scratch(Protocol):
 PANELS, PANEL, STEP, WORTH, SHARE = 4, 32, 16, 1 << 17, 0.8
 
 
+class Rows(NamedTuple):
+    """A matrix whose rows begin so many elements apart."""
+
+    place: Address
+    step: int
+    rows: int
+    columns: int
+
+
 class Half(NamedTuple):
     """What counts of a product: where the index of ``small`` is at most the other's + ``offset``.
 
@@ -77,7 +86,7 @@ def triangular(
         scratch: Gives work buffers.
     """
     known: dict[str, Dimension] = {c: d for d, c in letters.items()}
-    *zeros, exact = node.params.get("zeros", (False,))
+    *zeros, checked = node.params.get("zeros", (0,))
     small, large, offset = zeros[1:] or node.params["wanted"]
     if not known.keys() >= {small, large}:
         return None
@@ -85,10 +94,12 @@ def triangular(
     across: Dimension = "m" if "m" in pair else "n"
     half = Half(across, pair[pair[0] == across], pair[0], offset)
     found = by_half(s, half, fresh)
-    if not exact or found is None:
+    if not checked or found is None:
         return found
     flag = scratch(1, np.dtype(bool))
-    return [*finite(s, across, flag, fresh), If(Address(flag, 0), found, [s])]
+    a, b = operands(s)
+    looked = (b, a) if across == "m" else (a, b)
+    return [*finite(looked[:checked], flag, fresh), If(Address(flag, 0), found, [s])]
 
 
 def by_half(s: Gemm, half: Half, fresh: Fresh) -> list[Statement] | None:
@@ -122,21 +133,26 @@ def cleared(s: Gemm, fresh: Fresh) -> list[Statement]:
     return nested(names, (s.m, s.n), [zero]) if s.m * s.n else []
 
 
-def finite(s: Gemm, across: Dimension, flag: Buffer, fresh: Fresh) -> list[Statement]:
-    """Store whether all of the operand that is not triangular is finite."""
-    place, step, rows, columns = (
-        (s.b, s.ldb, *((s.n, s.k) if s.transpose_b else (s.k, s.n))) if across == "m"
-        else (s.a, s.lda, *((s.k, s.m) if s.transpose_a else (s.m, s.k)))
-    )  # fmt: skip
-    element, dtype, names = Value(fresh(), place.buffer.dtype), flag.dtype, [fresh(), fresh()]
-    total, good = Value(fresh(), dtype), Value(fresh(), dtype)
-    body: list[Statement] = [
-        Load(element, moved(place, names, (step, 1))),
-        Let(good, "isfinite", (element,)),
-        Let(total, "logical_and", (total, good)),
-    ]
-    begin = Let(total, "copy", (Constant(True, dtype),))
-    return [begin, *nested(names, (rows, columns), body), Store(Address(flag, 0), total)]
+def operands(s: Gemm) -> tuple[Rows, Rows]:
+    """Both operands as they lie in memory."""
+    a, b = (s.k, s.m) if s.transpose_a else (s.m, s.k), (s.n, s.k) if s.transpose_b else (s.k, s.n)
+    return Rows(s.a, s.lda, *a), Rows(s.b, s.ldb, *b)
+
+
+def finite(looked: Sequence[Rows], flag: Buffer, fresh: Fresh) -> list[Statement]:
+    """Store whether all of some operands is finite."""
+    total = Value(fresh(), flag.dtype)
+    found: list[Statement] = [Let(total, "copy", (Constant(True, flag.dtype),))]
+    for operand in looked:
+        place, names = operand.place, [fresh(), fresh()]
+        element, good = Value(fresh(), place.buffer.dtype), Value(fresh(), flag.dtype)
+        body: list[Statement] = [
+            Load(element, moved(place, names, (operand.step, 1))),
+            Let(good, "isfinite", (element,)),
+            Let(total, "logical_and", (total, good)),
+        ]
+        found += nested(names, (operand.rows, operand.columns), body)
+    return [*found, Store(Address(flag, 0), total)]
 
 
 def part(s: Gemm, dimension: Dimension, start: int, count: int) -> Gemm:

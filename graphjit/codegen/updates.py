@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from graphjit.codegen.in_place import once, visited
 from graphjit.codegen.loops import (
@@ -19,6 +18,7 @@ from graphjit.codegen.loops import (
     Store,
     Value,
 )
+from graphjit.records import NamedTuple
 
 SCALES = frozenset({"multiply", "strong_multiply", "divide"})
 Scalars = list[Load | Let]

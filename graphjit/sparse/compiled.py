@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from graphjit.cache.lookup import Missed
+from graphjit.cache.pieces import arrays_read, arrays_written
+from graphjit.cache.trees import Json
 from graphjit.errors import DTypeError, TraceError
 from graphjit.ir.builder import Builder
 from graphjit.ir.graph import Graph
@@ -86,10 +89,35 @@ class Recovery:
         result.has_canonical_format = True
         return result
 
+    def written(self, blobs: dict[str, bytes]) -> Json:
+        """For the cache on disk: the shape, what is watched, and the arrays."""
+        coloring, watch = self.coloring, self.watch
+        pattern = coloring.pattern
+        own = pattern.data, pattern.indices, pattern.indptr
+        colors = coloring.columns, coloring.rows, coloring.places
+        arrays = arrays_written((*own, *colors, *watch.then), "r", blobs)
+        return [list(pattern.shape), list(watch.used.items()), arrays]
+
+    @classmethod
+    def read(cls, text: Json, blobs: Mapping[str, bytes], captured: Sequence[Any]) -> Recovery:
+        """The same again.
+
+        Raises:
+            Missed: a captured array is not such as the pattern relies on.
+        """
+        shape, used, rows = text
+        data, indices, indptr, *rest = arrays_read(rows, blobs)
+        pattern = sparse.csr_array((data, indices, indptr), shape=tuple(shape))
+        watch = Watch(dict(used), rest[3:], captured)
+        reason = watch.changed()
+        if reason:
+            raise Missed(reason)
+        return cls(Coloring(pattern, *rest[:3]), watch)
+
 
 def recovery(program: Specialisation) -> Recovery:
     """What a sparse derivative's program came with."""
-    result = program.derived.result
+    result = program.result
     assert isinstance(result, Recovery)  # noqa: S101 - SparseDerivation made it
     return result
 
@@ -103,6 +131,10 @@ class SparseDerivation:
 
     order: int
     argnums: int | tuple[int, ...] = 0
+
+    def read(self, text: Json, blobs: Mapping[str, bytes], captured: Sequence[Any]) -> Recovery:
+        """What makes the matrix, from the cache on disk; see ``Recovery.read``."""
+        return Recovery.read(text, blobs, captured)
 
     def derive(self, arguments: Arguments) -> Derived:
         """The graph of the derivative's entries.

@@ -7,7 +7,7 @@ what was looked at is remembered, and compared before each call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,7 @@ class Known:
 
     def watched(self) -> Watch:
         """What the pattern relied on so far."""
-        return Watch([(self._captured[place], exact) for place, exact in self.used.items()])
+        return Watch.begun(self.used, self._captured)
 
     def _visit(self, node: Node) -> None:
         if node.op == "input":
@@ -136,14 +136,33 @@ class Known:
 
 
 class Watch:
-    """Captured arrays that a pattern relied on, as they were then."""
+    """Captured arrays that a pattern relied on, as they were then.
 
-    def __init__(self, arrays: Sequence[tuple[Array, bool]]) -> None:
-        self._arrays = [(a, exact, a.copy() if exact else a != 0) for a, exact in arrays]
+    Args:
+        used: The position of each among the captured arrays, and whether its values counted.
+        then: The values; or where only zeros counted, where there were none.
+        captured: All captured arrays.
+    """
+
+    def __init__(
+        self, used: Mapping[int, bool], then: Sequence[Array], captured: Sequence[Any]
+    ) -> None:
+        self.used, self.then = used, then
+        self._arrays = [captured[place] for place in used]
+
+    @classmethod
+    def begun(cls, used: Mapping[int, bool], captured: Sequence[Any]) -> Watch:
+        """From now on."""
+        then = [
+            captured[place].copy() if exact else captured[place] != 0
+            for place, exact in used.items()
+        ]
+        return cls(dict(used), then, captured)
 
     def changed(self) -> str:
         """Why the pattern may be wrong now, or an empty string."""
-        for array, exact, then in self._arrays:
+        rows = zip(self._arrays, self.used.values(), self.then, strict=True)
+        for array, exact, then in rows:
             if not np.array_equal(array if exact else array != 0, then):
                 what = "an index or mask" if exact else "the zeros of an array"
                 return f"{what} that the sparsity pattern relies on changed"

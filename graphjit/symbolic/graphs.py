@@ -13,6 +13,7 @@ from graphjit.ir.dag import depends_on
 from graphjit.ir.graph import Graph
 from graphjit.ir.primitive import TABLE
 from graphjit.ir.symbol import Symbol
+from graphjit.passes.factors import FACTORS
 from graphjit.passes.merge import merge
 from graphjit.passes.prune import prune
 from graphjit.passes.rewrite import rewrite
@@ -23,8 +24,14 @@ from graphjit.tracing.trace import Traced
 from graphjit.tracing.trees import Leaf
 from graphjit.transforms.derive import FLOAT_HINT, Main
 
-# Rules that spell out an index as a choice are for speed; x[i] reads better.
-READABLE = {name: rules for name, rules in RULES.items() if name not in ("gather", "scatter_add")}
+# Rules that spell out an index as a choice are for speed; x[i] reads better. So are those that put
+# factors in another order.
+ORDER = {rule for rules in FACTORS.values() for rule in rules}
+READABLE = {
+    name: tuple(rule for rule in rules if rule not in ORDER)
+    for name, rules in RULES.items()
+    if name not in ("gather", "scatter_add")
+}
 REDUCE_HINT = (
     "Reduce it with np.sum or np.mean, or ask for the derivative of one element. Arrays are fine "
     "where each element of the result depends on that element of the argument alone."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,8 @@ import optree
 
 import graphjit.ir.graph as ir_graph
 import graphjit.passes as passes_package
-from graphjit.ir.graph import Origin
+from graphjit.ir.builder import Builder
+from graphjit.ir.graph import Graph, Origin
 
 
 def folders(file: str | None) -> set[str]:
@@ -61,3 +64,17 @@ def user_line() -> Origin | None:
     if origin is None:
         origin = _origins[key] = Origin(*key)
     return origin
+
+
+def inlined(outer: Builder, graph: Graph, inputs: Sequence[int]) -> list[int]:
+    """The ids of a graph's nodes, copied into the graph that an outer trace is building.
+
+    What is of no line of the user's, as the basis of a Jacobian, counts as of the backward pass: as
+    it does where the graph is a program of its own.
+    """
+    own, line = outer.origin, outer.origin()
+    outer.origin = lambda: line and replace(line, adjoint=True)
+    try:
+        return outer.inline(graph, inputs)
+    finally:
+        outer.origin = own

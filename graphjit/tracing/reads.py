@@ -16,11 +16,12 @@ import itertools
 import types
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from graphjit.ir.symbol import Symbol
+from graphjit.records import NamedTuple
 from graphjit.tracing.names import is_library, names_of
 from graphjit.tracing.objects import Slots, always, functions_of, generated, parts
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from graphjit.errors import TraceError
+from graphjit.records import dataclass
 from graphjit.tracing.origin import user_line
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import optree
@@ -21,7 +21,9 @@ from graphjit.ir.builder import Builder
 from graphjit.ir.dispatch import lift
 from graphjit.ir.graph import Graph, Node
 from graphjit.ir.symbol import ASSIGN_HINT, Symbol
+from graphjit.records import NamedTuple
 from graphjit.tracing.guards import Guards, random_states
+from graphjit.tracing.masks import Mask, mask_of, written_out
 from graphjit.tracing.origin import user_line
 from graphjit.tracing.static import Statics
 from graphjit.tracing.substitute import substituted
@@ -245,19 +247,24 @@ def settle(builder: TraceBuilder, outputs: list[int]) -> tuple[Graph, list[Any]]
     """The finished graph and its captured values.
 
     An array that nobody else refers to was made inside the function, so it never changes: a
-    range becomes ``iota``, a small one a constant that passes can fold.
+    range becomes ``iota``, a small one a constant that passes can fold, a mask what it is.
     """
     nodes, captured, hidden = list(builder.nodes), list[Any](), list[int]()
-    pending, builder.captured = builder.captured, []
+    pending, builder.captured, masks = builder.captured, [], dict[int, Mask]()
     for place, ident in enumerate(builder.hidden):
-        node = source(nodes[ident], pending[place]) if unshared(pending, place) else None
-        if node is None:
-            captured.append(pending[place])
-            hidden.append(ident)
-        else:
+        own = unshared(pending, place)
+        node = source(nodes[ident], pending[place]) if own else None
+        mask = mask_of(pending[place]) if own and node is None else None
+        if node is not None:
             builder.computed |= node.op == "constant"
             nodes[ident] = node
-    return Graph(tuple(nodes), (*builder.inputs, *hidden), tuple(outputs)), captured
+        elif mask is not None:
+            builder.computed, masks[ident] = True, mask
+        else:
+            captured.append(pending[place])
+            hidden.append(ident)
+    graph = Graph(tuple(nodes), (*builder.inputs, *hidden), tuple(outputs))
+    return written_out(graph, masks) if masks else graph, captured
 
 
 def unshared(values: list[Any], place: int) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +14,7 @@ import optree
 from graphjit.errors import DTypeError, GraphJITError, TraceError
 from graphjit.ir.aval import Aval, supported
 from graphjit.ir.symbol import Symbol, leaked
+from graphjit.records import dataclass
 from graphjit.tracing.origin import user_line
 from graphjit.tracing.static import Static, Statics, parameter_names
 

@@ -52,7 +52,10 @@ def check_optimizer(optimizer: Any) -> None:
 
 def native(value: Any) -> NDArray[Any]:
     """The array as programs read it: in C order, aligned, in native byte order."""
-    array = np.asanyarray(value)
+    array: NDArray[Any] = np.asanyarray(value)
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned and array.dtype.isnative:
+        return array
     return np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
 
 

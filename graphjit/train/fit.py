@@ -19,6 +19,7 @@ from graphjit.train.optimizers import Optimizer, Schedule, is_float, sgd
 from graphjit.train.result import TrainResult
 from graphjit.train.run import Order, Training, bar, interruptible, not_finite
 from graphjit.train.setup import Setup
+from graphjit.train.shuffle import Draws
 from graphjit.transforms.gradient import checked_budget
 
 Loss = Callable[..., Any]
@@ -116,7 +117,7 @@ def minimize(
     state = optimizer.init(params) if state is None else state
     setup = Setup(loss, optimizer, params, state, arrays, epoch, checked_budget(budget))
     loop, fresh = loop_for(setup)
-    order = Order(epoch, np.random.default_rng(seed) if shuffle else None)
+    order = Order(epoch, Draws(seed) if shuffle else None)
     training = Training(loop, setup, order, tolerance, epochs * epoch.steps)
     with interruptible() as interrupted, bar(progress, training.total) as shown:
         reason = training.run(interrupted, shown)
@@ -129,12 +130,7 @@ def minimize(
 def loop_for(setup: Setup) -> tuple[NativeLoop, bool]:
     """The compiled loop for this setup, and whether it was compiled just now."""
     leaves, spec = flatten((setup.params, setup.state, setup.data))
-    forms = tuple(
-        (type(v), np.shape(v), np.asarray(v).dtype)
-        if is_float(v) or isinstance(v, np.ndarray)
-        else v
-        for v in leaves
-    )
+    forms = tuple(map(form, leaves))
     fields = tuple(
         sorted((k, v) for k, v in vars(setup.optimizer).items() if not isinstance(v, float))
     )
@@ -148,3 +144,10 @@ def loop_for(setup: Setup) -> tuple[NativeLoop, bool]:
             return loop, False
         known[key] = loop = loop_of(setup)
         return loop, True
+
+
+def form(leaf: Any) -> Any:
+    """What a loop depends on of a leaf: its kind if it is computed with, else all of it."""
+    if isinstance(leaf, np.ndarray):
+        return type(leaf), leaf.shape, leaf.dtype
+    return (type(leaf), np.shape(leaf), np.asarray(leaf).dtype) if is_float(leaf) else leaf

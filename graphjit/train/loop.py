@@ -45,9 +45,10 @@ class NativeLoop:
         captured: The arrays behind the hidden inputs of a step.
         seconds: What tracing and compiling took, or loading.
         cache: What the cache on disk had of it.
+        pace: About how many steps a second it makes; 0 where it has made none.
     """
 
-    seconds, cache = 0.0, ""
+    seconds, cache, pace = 0.0, "", 0.0
 
     def __init__(
         self, memory: Memory, captured: Sequence[Any], guards: Sequence[Guards],
@@ -56,6 +57,9 @@ class NativeLoop:
         self.memory, self.captured, self.guards, self.call = memory, captured, guards, call
         self.checks = memory.checks
         self.places = {piece.name: place for place, piece in enumerate(memory.order)}
+        work = [piece for piece in memory.order if piece.name.startswith("work_")]
+        self.work = [self.places[piece.name] for piece in work]
+        self.sizes = [(piece.shape[0], piece.dtype) for piece in work]
 
     def text(self, setup: Setup) -> str:
         """The loop as readable text, for the setup that it was made for."""
@@ -70,13 +74,17 @@ class NativeLoop:
         """What the trace relied on and is no longer so, or an empty string."""
         return next(filter(None, (g.changed() for g in self.guards)), "")
 
-    def arguments(self, values: dict[str, Any]) -> tuple[Any, ...]:
-        """The tuple for ``call``: given arrays by name, constants, fresh scratch for the rest."""
-        work = [p for p in self.memory.order if p.name.startswith("work_")]
-        memory = work_memory([(p.shape[0], p.dtype) for p in work])
-        shared = {p.name: array for p, array in zip(work, memory, strict=True)}
-        known = {**self.memory.constants, **shared, **values}
-        return tuple(
-            known[name] if name in known else np.zeros(shape or (1,), dtype)
-            for name, shape, dtype in self.memory.order
-        )
+    def arguments(self, values: dict[str, Any]) -> list[Any]:
+        """What ``call`` takes: given arrays by name, constants, fresh scratch for the rest."""
+        pack: list[Any] = [None] * len(self.places)
+        for place, memory in zip(self.work, work_memory(self.sizes), strict=True):
+            pack[place] = memory
+        for name, array in self.memory.constants.items():
+            pack[self.places[name]] = array
+        for name, array in values.items():
+            pack[self.places[name]] = array
+        for place, array in enumerate(pack):
+            if array is None:
+                _, shape, dtype = self.memory.order[place]
+                pack[place] = np.zeros(shape or (1,), dtype)
+        return pack

@@ -23,34 +23,40 @@ from graphjit.train.checks import native
 from graphjit.train.loop import NativeLoop
 from graphjit.train.optimizers import is_float
 from graphjit.train.result import LazyText, Reason, TrainResult
-from graphjit.train.setup import Setup, carried, hyperparameters
+from graphjit.train.setup import Bare, Setup, carried, hyperparameters
+from graphjit.train.shuffle import Draws
 
 CHUNK_SECONDS = 0.2  # between two looks at Ctrl-C and the progress bar
+MORE = 8  # times as many steps as before, at most, while it is not known how long they take
 
 
 class Order:
-    """The order of the examples, epoch after epoch, from a seeded generator."""
+    """The order of the examples, epoch after epoch, drawn or as they come."""
 
-    def __init__(self, epoch: Epoch, rng: np.random.Generator | None) -> None:
-        self.epoch, self.rng = epoch, rng
+    def __init__(self, epoch: Epoch, draws: Draws | None) -> None:
+        self.epoch, self.draws = epoch, draws
         self.drawn: dict[int, NDArray[np.int64]] = {}
         self.count = 0
 
     def between(self, first: int, last: int) -> NDArray[np.int64]:
-        """The indices of the epochs ``first`` to ``last - 1``, one after the other."""
+        """The indices of the epochs ``first`` to ``last - 1``, then as many as a batch has."""
         while self.count < last:
             self.drawn[self.count] = self.draw()
             self.count += 1
-        return np.concatenate([self.drawn[e] for e in range(first, last)])
+        if last - first == 1:
+            return self.drawn[first]
+        n = self.epoch.examples
+        before = [self.drawn[e][:n] for e in range(first, last - 1)]
+        return np.concatenate([*before, self.drawn[last - 1]])
 
     def forget(self, before: int) -> None:
         """Drop the orders of epochs that will not be visited again."""
         self.drawn = {e: order for e, order in self.drawn.items() if e >= before}
 
     def draw(self) -> NDArray[np.int64]:
-        """The next epoch's order."""
-        n = self.epoch.examples
-        return np.arange(n) if self.rng is None else self.rng.permutation(n)
+        """The next epoch's order, and something for the last batch to look ahead at."""
+        n, more = self.epoch.examples, self.epoch.batch
+        return np.arange(n + more) if self.draws is None else self.draws.permutation(n, more)
 
 
 class Training:
@@ -62,17 +68,27 @@ class Training:
         self.loop, self.setup, self.order, self.total = loop, setup, order, total
         self.tolerance = -1.0 if tolerance is None else float(tolerance)
         self.monitor = np.array([0.0, np.inf, self.tolerance])
-        self.carried = [np.atleast_1d(np.array(native(v))) for v in carried(setup)]
-        hyper = [np.atleast_1d(v) for v in sorted_values(hyperparameters(setup.optimizer))]
+        self.carried = [own(v) for v in carried(setup)]
+        hyper = [np.array([v]) for v in sorted_values(hyperparameters(setup.optimizer))]
         self.fixed = [*hyper, *setup.data]
         self.losses: list[NDArray[np.float64]] = []
         self.done = 0
+        self.pack = self.arguments()
         self.saved: list[tuple[int, list[NDArray[Any]], NDArray[np.float64]]] = []
         self.seconds = 0.0
 
+    def arguments(self) -> list[Any]:
+        """What the native loop takes: the same arrays for all chunks, but for order and losses."""
+        values: dict[str, Any] = {"control": np.zeros(5, np.int64), "monitor": self.monitor}
+        for i, array in enumerate([*self.carried, *self.fixed]):
+            values[f"arg{i}"] = array
+        for i, array in enumerate(self.loop.captured):
+            values[f"captured{i}"] = native(array)
+        return self.loop.arguments(values)
+
     def run(self, interrupted: threading.Event, shown: Any) -> Reason:
         """Chunks of native steps until there is a reason to stop."""
-        chunk = 1
+        chunk = max(1, int(self.loop.pace * CHUNK_SECONDS / MORE))
         while self.done < self.total:
             last = min(self.done + chunk, self.total)
             start = time.perf_counter()
@@ -88,8 +104,8 @@ class Training:
                 return "converged"
             if interrupted.is_set():
                 return "interrupted"
-            rate = (self.done - before) / max(elapsed, 1e-6)
-            chunk = max(1, min(chunk * 8, int(rate * CHUNK_SECONDS)))
+            pace = self.loop.pace = (self.done - before) / max(elapsed, 1e-6)
+            chunk = max(1, min(chunk * MORE, int(pace * CHUNK_SECONDS)))
         return "finished"
 
     def chunk(self, last: int) -> int:
@@ -101,14 +117,13 @@ class Training:
         first, steps = self.done, self.setup.epoch.steps
         origin = first // steps
         self.order.forget(min(start for start, _, _ in self.saved) // steps)
-        control = np.array([first, last, origin, first, 0])
-        values: dict[str, Any] = {"control": control, "monitor": self.monitor}
-        values.update((f"arg{i}", a) for i, a in enumerate([*self.carried, *self.fixed]))
-        values.update((f"captured{i}", native(a)) for i, a in enumerate(self.loop.captured))
+        places, losses = self.loop.places, np.zeros(last - first, self.loop.losses)
+        control = self.pack[places["control"]]
+        control[:] = first, last, origin, first, 0
+        self.pack[places["losses"]] = losses
         if self.setup.gathers:
-            values["order"] = self.order.between(origin, -(-last // steps))
-        losses = values["losses"] = np.zeros(last - first, self.loop.losses)
-        pack = self.loop.arguments(values)
+            self.pack[places["order"]] = self.order.between(origin, -(-last // steps))
+        pack = tuple(self.pack)
         self.loop.call(pack)
         self.check_status(pack)
         self.done = int(control[DONE])
@@ -155,9 +170,20 @@ class Training:
             self.setup.epoch.steps,
             self.seconds,
             self.loop.seconds if fresh else 0.0,
-            LazyText(partial(self.loop.text, self.setup.empty())),
+            LazyText(partial(text_of, self.loop, self.setup.bare())),
             self.loop.cache if fresh else "",
         )
+
+
+def own(value: Any) -> NDArray[Any]:
+    """A copy as an array of one axis at least."""
+    array = np.array(native(value))
+    return array if array.ndim else array.reshape(1)
+
+
+def text_of(loop: NativeLoop, bare: Bare) -> str:
+    """The loop as readable text."""
+    return loop.text(bare.setup())
 
 
 def sorted_values(hyper: dict[str, float]) -> list[float]:
@@ -193,14 +219,13 @@ def interruptible() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
-    old = signal.getsignal(signal.SIGINT)
 
     def handle(signum: int, frame: Any) -> None:
         if event.is_set() and callable(old):
             old(signum, frame)
         event.set()
 
-    signal.signal(signal.SIGINT, handle)
+    old = signal.signal(signal.SIGINT, handle)
     try:
         yield event
     finally:

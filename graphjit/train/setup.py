@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphjit.codegen.epoch import Epoch
+from graphjit.ir.aval import DType
 from graphjit.tracing.guards import Guards
 from graphjit.tracing.trees import flatten
 from graphjit.train.optimizers import Optimizer, is_float
@@ -47,10 +48,27 @@ class Setup:
         schedules = [v for v in vars(self.optimizer).values() if callable(v)]
         return (self.loss, *schedules)
 
-    def empty(self) -> Setup:
-        """The same form of setup, without holding the data."""
-        data = tuple(np.broadcast_to(np.zeros((), a.dtype), a.shape) for a in self.data)
-        return dataclasses.replace(self, data=data)
+    def bare(self) -> Bare:
+        """What makes the same form of setup, without holding the data."""
+        fields = self.loss, self.optimizer, self.params, self.state, self.epoch, self.budget
+        return Bare(*fields, tuple([(a.shape, a.dtype) for a in self.data]))
+
+
+class Bare(NamedTuple):
+    """A setup without its data, of which there are shapes and dtypes."""
+
+    loss: Callable[..., Any]
+    optimizer: Optimizer
+    params: Any
+    state: Any
+    epoch: Epoch
+    budget: int | None
+    forms: tuple[tuple[tuple[int, ...], DType], ...]
+
+    def setup(self) -> Setup:
+        """The setup, on data that take no memory."""
+        data = tuple(np.broadcast_to(np.zeros((), dtype), shape) for shape, dtype in self.forms)
+        return Setup(*self[:4], data, *self[4:6])
 
 
 def hyperparameters(optimizer: Optimizer) -> dict[str, float]:

@@ -12,8 +12,9 @@ import numpy as np
 import optree
 
 from graphjit.codegen.build import launcher, native, runtime
-from graphjit.codegen.loops import Buffer, LoopProgram
+from graphjit.codegen.loops import Ahead, Buffer, LoopProgram
 from graphjit.codegen.lower import lower
+from graphjit.codegen.picked import following
 from graphjit.codegen.program import Kept, on_pack
 from graphjit.codegen.render_llvm_loop import render_loop as render_llvm_loop
 from graphjit.codegen.render_loop import loop_arguments, merged, render_loop
@@ -184,7 +185,10 @@ def lower_step(
     losses = Buffer("losses", 1, aval.dtype, "output", (1,), start=(("row", 1),))
     donated = {1 + i: i for i in range(len(carried(setup)))}
     labels = [traced.arguments.names[i] for i in traced.arguments.traced]
-    return lower(graph, inputs, {0: losses}, donated, after, labels)
+    program = lower(graph, inputs, {0: losses}, donated, after, labels)
+    for kernel in program.kernels:
+        following(kernel.statements, Ahead("at", setup.epoch.batch))
+    return program
 
 
 def input_buffers(graph: Graph, traced: Traced, setup: Setup) -> Sequence[Buffer]:

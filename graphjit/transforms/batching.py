@@ -30,14 +30,24 @@ AXES_HINT = (
 
 
 @overload
-def vmap(f: Function, in_axes: Any = 0, out_axes: Any = 0) -> Compiled: ...
+def vmap(
+    f: Function, in_axes: Any = 0, out_axes: Any = 0, *, threads: int | None = None
+) -> Compiled: ...
 
 
 @overload
-def vmap(f: None = None, in_axes: Any = 0, out_axes: Any = 0) -> Decorator: ...
+def vmap(
+    f: None = None, in_axes: Any = 0, out_axes: Any = 0, *, threads: int | None = None
+) -> Decorator: ...
 
 
-def vmap(f: Function | None = None, in_axes: Any = 0, out_axes: Any = 0) -> Compiled | Decorator:
+def vmap(
+    f: Function | None = None,
+    in_axes: Any = 0,
+    out_axes: Any = 0,
+    *,
+    threads: int | None = None,
+) -> Compiled | Decorator:
     """A function of many examples, from a function of one.
 
     The result is that of a Python loop over the examples, stacked, but it is one program of whole
@@ -52,6 +62,7 @@ def vmap(f: Function | None = None, in_axes: Any = 0, out_axes: Any = 0) -> Comp
             arguments have their examples along axis 0.
         out_axes: Where the results get that axis, in the same way; None is for a result that is
             the same for all examples.
+        threads: As in ``jit``.
 
     Raises:
         ShapeError: when called, if the lengths of the axes differ, or one does not exist; or if
@@ -59,9 +70,9 @@ def vmap(f: Function | None = None, in_axes: Any = 0, out_axes: Any = 0) -> Comp
         TraceError: when called, if ``in_axes`` or ``out_axes`` do not fit.
     """
     if f is None:
-        return functools.partial(vmap, in_axes=in_axes, out_axes=out_axes)
+        return functools.partial(vmap, in_axes=in_axes, out_axes=out_axes, threads=threads)
     axes = tuple(in_axes) if isinstance(in_axes, list) else in_axes
-    return Compiled(f, Batched(Axes(axes), Axes(out_axes)))
+    return Compiled(f, Batched(Axes(axes), Axes(out_axes)), threads=threads)
 
 
 class Axes:

@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self, get_args
 
 from graphjit.errors import RecompileWarning, TraceError
+from graphjit.garbage import uncollected
 from graphjit.ir.builder import Builder
 from graphjit.ir.dispatch import builder_of, lift
 from graphjit.ir.graph import Graph
 from graphjit.ir.symbol import Symbol
 from graphjit.launch.vectorcall import native_class, python_class
-from graphjit.tracing.origin import user_line
+from graphjit.tracing.origin import inlined, user_line
 from graphjit.tracing.static import Statics
 from graphjit.tracing.trace import active
 from graphjit.tracing.trees import Arguments
@@ -151,7 +152,7 @@ class Compiled:
         derived = self._derive(arguments)
         leaves = [arguments.leaves[i] for i in arguments.traced]
         inputs = [lift(outer, value).id for value in (*leaves, *derived.traced.captured)]
-        place = outer.inline(derived.graph, inputs)
+        place = inlined(outer, derived.graph, inputs)
         outputs = zip(derived.graph.outputs, derived.weak, strict=True)
         return derived.result([Symbol(outer, place[i], weak=weak) for i, weak in outputs])
 
@@ -176,14 +177,15 @@ class Compiled:
             return known
 
     def _build(self, arguments: Arguments, reason: str) -> Specialisation:
-        from graphjit.transforms.kept import Making, obtained  # loads LLVM
-
         # The name is written into the generated text, so only letters and digits are let through.
         text_name = re.sub(r"\W+", "_", self.__name__, flags=re.ASCII)
         full_name = f"{self.__module__}.{self.__qualname__}"
-        making = Making(self._function, self._derivation, arguments, full_name, text_name)
-        with compiled_for(self._options[-1]):
-            made = obtained(making)
+        with uncollected(), compiled_for(self._options[-1]):
+            from graphjit.transforms.kept import Making, obtained  # loads what compiles
+
+            made = obtained(
+                Making(self._function, self._derivation, arguments, full_name, text_name)
+            )
         if self._newest is not None:
             self._warn_of_integers(self._newest, arguments)
             reason = reason or reason_between(self._newest, arguments)

@@ -9,9 +9,8 @@ that graph can be inlined into the graph of an outer trace, derivations compose.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import optree
@@ -19,6 +18,7 @@ import optree
 from graphjit.errors import DTypeError, TraceError
 from graphjit.ir.aval import aval_of
 from graphjit.ir.graph import Graph, Node
+from graphjit.records import NamedTuple, dataclass
 from graphjit.tracing.origin import user_line
 from graphjit.tracing.static import Static
 from graphjit.tracing.trace import Outputs, Traced, trace_call

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from graphjit.passes.journal import Record
+from graphjit.records import NamedTuple, dataclass
 
 # What each phase does, for the table.
 MEANINGS = {

@@ -20,6 +20,7 @@ from graphjit.transforms.compiled import Compiled
 from graphjit.transforms.derive import FLOAT_HINT, Derived, Main, shown, simplified
 from graphjit.transforms.known import known
 from graphjit.transforms.methods import check_callable
+from graphjit.transforms.threads import checked_threads
 
 TANGENT_HINT = (
     "A tangent has the shape and dtype of its primal; None stands for a primal that does not move."
@@ -27,7 +28,12 @@ TANGENT_HINT = (
 
 
 def jvp(
-    f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = False
+    f: Callable[..., Any],
+    primals: Any,
+    tangents: Any,
+    has_aux: bool = False,
+    *,
+    threads: int | None = None,
 ) -> tuple[Any, ...]:
     """The value of ``f`` and its derivative along a direction, by forward mode.
 
@@ -42,18 +48,20 @@ def jvp(
             dtypes. None, for an argument or any part of one, stands for zero, and is the
             only tangent of integers and text.
         has_aux: ``f`` returns ``(result, auxiliary)``; only the result is differentiated.
+        threads: As in ``jit``.
 
     Returns:
         ``(result, tangent)``, or with ``has_aux`` ``(result, tangent, auxiliary)``.
 
     Raises:
-        TraceError: the tangents do not have the structure of the primals.
+        TraceError: the tangents do not have the structure of the primals, or ``threads`` is no
+            number of threads.
         ShapeError, DTypeError: a tangent has another shape or dtype than its primal; or the
             result holds integers.
     """
     check_callable(f)
     check_pair(primals, tangents)
-    push = known(pushforward, f, Pushforward(has_aux=has_aux))
+    push = known(pushforward, f, Pushforward(has_aux=has_aux), checked_threads(threads))
     return push(tuple(primals), tuple(tangents))  # type: ignore[no-any-return]
 
 
@@ -76,9 +84,9 @@ def check_pair(primals: Any, tangents: Any) -> None:
         )  # fmt: skip
 
 
-def pushforward(f: Callable[..., Any], push: Pushforward) -> Compiled:
+def pushforward(f: Callable[..., Any], push: Pushforward, threads: int | None = None) -> Compiled:
     """The compiled function of primals and tangents."""
-    return Compiled(OfPrimals(f), push)
+    return Compiled(OfPrimals(f), push, threads=threads)
 
 
 class OfPrimals:

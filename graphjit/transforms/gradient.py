@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from graphjit.errors import DTypeError, ShapeError, TraceError
 from graphjit.ir.graph import Graph, Node
+from graphjit.records import dataclass
 from graphjit.tracing.origin import user_line
 from graphjit.tracing.trace import Outputs, Traced, trace_call
 from graphjit.tracing.trees import Arguments

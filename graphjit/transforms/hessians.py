@@ -12,18 +12,21 @@ from graphjit.transforms.gradient import Gradient
 from graphjit.transforms.jacobians import Jacobian, JacobianFunction
 from graphjit.transforms.known import known
 from graphjit.transforms.methods import check_callable
+from graphjit.transforms.threads import checked_threads
 
 
 @overload
 def hessian(
-    f: Function, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = ()
-) -> JacobianFunction: ...
+    f: Function, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = (),
+    *, threads: int | None = None,
+) -> JacobianFunction: ...  # fmt: skip
 
 
 @overload
 def hessian(
-    f: None = None, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = ()
-) -> Decorator: ...
+    f: None = None, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = (),
+    *, threads: int | None = None,
+) -> Decorator: ...  # fmt: skip
 
 
 def hessian(
@@ -31,6 +34,8 @@ def hessian(
     argnums: Numbers = 0,
     has_aux: bool = False,
     static_argnames: Names = (),
+    *,
+    threads: int | None = None,
 ) -> JacobianFunction | Decorator:
     """The second derivatives of a function that returns a float scalar: forward over reverse.
 
@@ -42,6 +47,7 @@ def hessian(
         argnums: Which positional argument, or a tuple of them.
         has_aux: ``f`` returns ``(loss, auxiliary)``; the result is ``(hessian, auxiliary)``.
         static_argnames: As in ``jit``.
+        threads: As in ``jit``.
 
     Raises:
         ShapeError: when called, if the result is no scalar.
@@ -49,14 +55,16 @@ def hessian(
     """
     if f is None:
         return functools.partial(
-            hessian, argnums=argnums, has_aux=has_aux, static_argnames=static_argnames
-        )
+            hessian, argnums=argnums, has_aux=has_aux, static_argnames=static_argnames,
+            threads=threads,
+        )  # fmt: skip
     gradient = Gradient(positions(argnums), has_aux, noun="a Hessian")
     columns = Jacobian(positions(argnums), has_aux, "forward")
-    return JacobianFunction(Compiled(f, gradient, static_argnames), columns, static_argnames)
+    inner = Compiled(f, gradient, static_argnames)
+    return JacobianFunction(inner, columns, static_argnames, threads=threads)
 
 
-def hvp(f: Function, primals: Any, tangents: Any) -> Any:
+def hvp(f: Function, primals: Any, tangents: Any, *, threads: int | None = None) -> Any:
     """The product of the Hessian of ``f`` with a vector, without the Hessian: forward over reverse.
 
     It costs a small multiple of one gradient, whatever the number of variables.
@@ -65,6 +73,7 @@ def hvp(f: Function, primals: Any, tangents: Any) -> Any:
         f: A function that returns a float scalar.
         primals: Its positional arguments, as a tuple.
         tangents: The vector, as in ``jvp``: None stands for what is no variable, such as data.
+        threads: As in ``jit``.
 
     Returns:
         What ``grad`` would return for those arguments whose tangent is not None: the container
@@ -77,11 +86,12 @@ def hvp(f: Function, primals: Any, tangents: Any) -> Any:
     check_callable(f)
     check_pair(primals, tangents)
     moving = tuple(i for i, tangent in enumerate(tangents) if tangent is not None)
-    return known(product, f, moving)(tuple(primals), tuple(tangents))
+    push = known(product, f, moving, checked_threads(threads))
+    return push(tuple(primals), tuple(tangents))
 
 
-def product(f: Function, moving: tuple[int, ...]) -> Compiled:
+def product(f: Function, moving: tuple[int, ...], threads: int | None) -> Compiled:
     """The compiled function of primals and tangents."""
     argnums = moving[0] if len(moving) == 1 else moving or 0
     gradient = Compiled(f, Gradient(argnums, noun="a Hessian"))
-    return pushforward(gradient, Pushforward(value=False))
+    return pushforward(gradient, Pushforward(value=False), threads)

@@ -148,14 +148,16 @@ def last(block: Any, out: Aval, own: Aval) -> Any:
 
 @overload
 def jacfwd(
-    f: Function, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = ()
-) -> JacobianFunction: ...
+    f: Function, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = (),
+    *, threads: int | None = None,
+) -> JacobianFunction: ...  # fmt: skip
 
 
 @overload
 def jacfwd(
-    f: None = None, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = ()
-) -> Decorator: ...
+    f: None = None, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = (),
+    *, threads: int | None = None,
+) -> Decorator: ...  # fmt: skip
 
 
 def jacfwd(
@@ -163,6 +165,8 @@ def jacfwd(
     argnums: Numbers = 0,
     has_aux: bool = False,
     static_argnames: Names = (),
+    *,
+    threads: int | None = None,
 ) -> JacobianFunction | Decorator:
     """The Jacobian by forward mode: one sweep for each element of the input.
 
@@ -175,23 +179,26 @@ def jacfwd(
         argnums: Which positional argument, or a tuple of them.
         has_aux: ``f`` returns ``(result, auxiliary)``; the result is ``(jacobian, auxiliary)``.
         static_argnames: As in ``jit``.
+        threads: As in ``jit``.
 
     Raises:
         DTypeError: when called, if a differentiated argument or the result holds integers.
     """
-    return _jacobian(f, argnums, has_aux, static_argnames, "forward")
+    return _jacobian(f, argnums, has_aux, static_argnames, threads, "forward")
 
 
 @overload
 def jacrev(
-    f: Function, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = ()
-) -> JacobianFunction: ...
+    f: Function, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = (),
+    *, threads: int | None = None,
+) -> JacobianFunction: ...  # fmt: skip
 
 
 @overload
 def jacrev(
-    f: None = None, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = ()
-) -> Decorator: ...
+    f: None = None, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = (),
+    *, threads: int | None = None,
+) -> Decorator: ...  # fmt: skip
 
 
 def jacrev(
@@ -199,21 +206,25 @@ def jacrev(
     argnums: Numbers = 0,
     has_aux: bool = False,
     static_argnames: Names = (),
+    *,
+    threads: int | None = None,
 ) -> JacobianFunction | Decorator:
     """The Jacobian by reverse mode: one sweep for each element of the output. As ``jacfwd``."""
-    return _jacobian(f, argnums, has_aux, static_argnames, "reverse")
+    return _jacobian(f, argnums, has_aux, static_argnames, threads, "reverse")
 
 
 @overload
 def jacobian(
-    f: Function, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = ()
-) -> JacobianFunction: ...
+    f: Function, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = (),
+    *, threads: int | None = None,
+) -> JacobianFunction: ...  # fmt: skip
 
 
 @overload
 def jacobian(
-    f: None = None, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = ()
-) -> Decorator: ...
+    f: None = None, argnums: Numbers = 0, has_aux: bool = False, static_argnames: Names = (),
+    *, threads: int | None = None,
+) -> Decorator: ...  # fmt: skip
 
 
 def jacobian(
@@ -221,19 +232,22 @@ def jacobian(
     argnums: Numbers = 0,
     has_aux: bool = False,
     static_argnames: Names = (),
+    *,
+    threads: int | None = None,
 ) -> JacobianFunction | Decorator:
     """The Jacobian by the mode that needs fewer sweeps: forward where inputs are not more.
 
     As ``jacfwd``. ``.mode(*args)`` says which mode was taken and why, and so does ``.stats``.
     """
-    return _jacobian(f, argnums, has_aux, static_argnames, None)
+    return _jacobian(f, argnums, has_aux, static_argnames, threads, None)
 
 
 def _jacobian(
-    f: Function | None, argnums: Numbers, has_aux: bool, static_argnames: Names, mode: Mode | None
-) -> JacobianFunction | Decorator:
+    f: Function | None, argnums: Numbers, has_aux: bool, static_argnames: Names,
+    threads: int | None, mode: Mode | None,
+) -> JacobianFunction | Decorator:  # fmt: skip
     derivation = Jacobian(positions(argnums), has_aux, mode)
     made = functools.partial(
-        JacobianFunction, derivation=derivation, static_argnames=static_argnames
+        JacobianFunction, derivation=derivation, static_argnames=static_argnames, threads=threads
     )
     return made if f is None else made(f)

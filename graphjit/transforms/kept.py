@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,18 +18,20 @@ from graphjit.cache.container import Entry
 from graphjit.cache.fingerprint import Fingerprint, value_key
 from graphjit.cache.libraries import Refused
 from graphjit.cache.lookup import Lookup, Written, lookup
-from graphjit.cache.trees import Hole, Template, classes_of, signature
+from graphjit.cache.trees import Hole, Json, Template, classes_of, signature
 from graphjit.codegen.program import Memory, Runnable, code_read, code_written, on_pack
-from graphjit.garbage import uncollected
+from graphjit.flags import current
 from graphjit.ir.graph import Graph
 from graphjit.launch.trees import Unexpected
 from graphjit.passes.journal import journal
+from graphjit.records import NamedTuple
 from graphjit.tracing.guards import Guards
 from graphjit.tracing.trees import Arguments
 from graphjit.transforms.derive import Derivation, Derived
 from graphjit.transforms.explain import Cost
 from graphjit.transforms.specialise import Answer, Program, build_program, only, optimised
 
+Result = Callable[[Sequence[Any]], Any]
 FAULTS = (AttributeError, LookupError, TypeError, ValueError, Unexpected)
 
 
@@ -83,8 +85,12 @@ def obtained(making: Making) -> Obtained:
 
 def built(making: Making) -> tuple[Derived, Program, Cost]:
     """The program, traced and compiled now."""
+    from graphjit.codegen.libllvm import library  # not needed for programs from the disk
+
     clock = Clock()
-    with journal() as passes, uncollected():
+    if current().renderer == "llvm" and current().jit:
+        library.early()
+    with journal() as passes:
         derived = making.derivation.derive(making.arguments)
         adjoint = clock.seconds() - derived.traced.seconds
         labels = labels_of(making.arguments)
@@ -134,23 +140,40 @@ def written(derived: Derived, program: Any, fingerprint: Fingerprint) -> Written
         "mode": derived.mode,
         "captured": pieces.captured_written(traced.captured, fingerprint, blobs),
         "exposed": pieces.exposed_written([traced.guards], fingerprint),
-        "result": template_of(derived).written(),
+        "result": result_written(derived, blobs),
         "origins": fingerprint.origins if program.memory.checks else "",
         **memory_written(program.memory, fingerprint, blobs),
     }
     return manifest, blobs
 
 
-def template_of(derived: Derived) -> Template:
+def result_written(derived: Derived, blobs: dict[str, bytes]) -> Json:
     """How the result is put together.
 
     Raises:
-        Refused: it is more than containers.
+        Refused: it is more than containers, and has no form of its own.
     """
+    if hasattr(derived.result, "written"):
+        return ["own", derived.result.written(blobs)]
     try:
-        return Template.of(derived.result, len(derived.graph.outputs))
+        template = Template.of(derived.result, len(derived.graph.outputs))
     except FAULTS:
         raise Refused("its result is computed from the program's") from None
+    return template.written()
+
+
+def result_read(text: Json, entry: Entry, making: Making, captured: Sequence[Any]) -> Result:
+    """What makes the result.
+
+    Raises:
+        Missed: it relies on what is no longer so.
+        Refused: a container is not there any more.
+    """
+    if text[0] == "own":
+        derivation: Any = making.derivation  # the one that wrote it: it is part of the key
+        return derivation.read(text[1], entry.blobs, captured)  # type: ignore[no-any-return]
+    template = Template.read(text)
+    return only if isinstance(template.tree, Hole) else template
 
 
 def memory_written(
@@ -236,12 +259,11 @@ def read(entry: Entry, fingerprint: Fingerprint, making: Making) -> tuple[Answer
     """
     found = entry.manifest
     pieces.check_exposed(found["exposed"], fingerprint)
-    template = Template.read(found["result"])
     captured = pieces.captured_read(found["captured"], fingerprint, entry.blobs)
     derive = cache(partial(making.derivation.derive, making.arguments))
     program = Loaded(memory_read(entry, fingerprint), found["code"], derive, making.title)
     guards = Guards(making.function, fingerprint.reads)
     guards.hold(found["exposed"])
-    result = only if isinstance(template.tree, Hole) else template
+    result = result_read(found["result"], entry, making, captured)
     answer = Answer(making.arguments, captured, guards, result, found["mode"], derive)
     return answer, program

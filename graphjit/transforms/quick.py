@@ -8,11 +8,12 @@ the results, all as straight Python without a loop. What it does not expect it g
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from graphjit.launch.trees import PLAIN, Marker, Unexpected, children
+from graphjit.records import NamedTuple
 from graphjit.tracing.trees import Leaf, flatten
 
 MISS: Any = object()

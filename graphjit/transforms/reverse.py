@@ -23,11 +23,14 @@ from graphjit.transforms.forward import described
 from graphjit.transforms.known import known
 from graphjit.transforms.methods import check_callable
 from graphjit.transforms.specialise import Program, build_program, conform
+from graphjit.transforms.threads import checked_threads, compiled_for
 
 COTANGENT_HINT = "A cotangent has the container, shapes and dtypes of the result."
 
 
-def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+def vjp(
+    f: Callable[..., Any], *primals: Any, has_aux: bool = False, threads: int | None = None
+) -> tuple[Any, ...]:
     """The value of ``f``, and the function that pulls cotangents back to its arguments.
 
     The first half of the program computes the value and keeps what the second half needs; the
@@ -39,6 +42,7 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[An
         f: The function, plain or transformed; it may return any container of arrays.
         *primals: Its arguments, all of floats.
         has_aux: ``f`` returns ``(result, auxiliary)``; only the result is differentiated.
+        threads: As in ``jit``, for the function and for ``pull``.
 
     Returns:
         ``(result, pull)``, or with ``has_aux`` ``(result, pull, auxiliary)``. ``pull`` takes a
@@ -49,12 +53,13 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[An
         DTypeError: a primal or the result holds integers.
     """
     check_callable(f)
-    return known(pullback_of, f, Pullback(has_aux))(*primals)  # type: ignore[no-any-return]
+    pull = Pullback(has_aux, checked_threads(threads))
+    return known(pullback_of, f, pull)(*primals)  # type: ignore[no-any-return]
 
 
 def pullback_of(f: Callable[..., Any], pull: Pullback) -> Compiled:
     """The compiled first half."""
-    return Compiled(f, pull)
+    return Compiled(f, pull, threads=pull.threads)
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class Pullback:
     """The value of a function with its ``pull``."""
 
     has_aux: bool = False
+    threads: int | None = None
 
     def derive(self, arguments: Arguments) -> Derived:
         """The first half of the graph; the second is held by ``pull``.
@@ -74,7 +80,8 @@ class Pullback:
         targets = Targets(traced, tuple(range(len(arguments.args))))
         first, second = halves(main, targets)
         count = len(main.graph.outputs)
-        program = Lazy(second, f"pull_{getattr(arguments.function, '__name__', 'function')}")
+        name = f"pull_{getattr(arguments.function, '__name__', 'function')}"
+        program = Lazy(second, name, self.threads)
 
         def result(values: Sequence[Any]) -> Any:
             pull = Pull(main, targets, program, values[count:])
@@ -102,6 +109,7 @@ class Lazy:
 
     graph: Graph
     name: str
+    threads: int | None = None
     program: Program | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -110,7 +118,8 @@ class Lazy:
         with self.lock:
             if self.program is None:
                 name = "".join(c if c.isascii() and c.isalnum() else "_" for c in self.name)
-                self.program = build_program(self.graph, name, ())
+                with compiled_for(self.threads):
+                    self.program = build_program(self.graph, name, ())
         avals = self.graph.avals(self.graph.inputs)
         pairs = zip(values, avals, strict=True)
         outputs = self.program(*[conform(value, aval.shape, aval.dtype) for value, aval in pairs])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from graphjit.ir.graph import Graph
+from graphjit.records import NamedTuple
 from graphjit.tracing.guards import Guards
 from graphjit.tracing.trees import Arguments, Leaf
 from graphjit.transforms.derive import Derived

@@ -6,8 +6,9 @@ import ctypes
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from graphjit.records import dataclass
 from graphjit.tracing.static import Static
 from graphjit.tracing.trees import Arguments, Leaf
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from graphjit.ir.builder import Builder
 from graphjit.ir.dispatch import builder_of, cast, emit, joint
 from graphjit.ir.numpy.einsum_order import order
 from graphjit.ir.registry import implements, refuse
+from graphjit.records import NamedTuple
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 KNOWN = frozenset(LETTERS)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-# The first part of these times any exponent of two is exact.
+# The first part of these times any exponent of two is exact, and the second is not negative.
 LOG_2 = {
     8: (0.6931471805598903, 5.497923018708371e-14),
     4: (0.693145751953125, 1.4286068203094173e-06),
 }
 LOG10_2 = {
-    8: (0.3010299956640665, -8.532344317057107e-14),
+    8: (0.30102999566395283, 2.8363394551044964e-14),
     4: (0.301025390625, 4.605039066518657e-06),
 }
 LOG2_E = {

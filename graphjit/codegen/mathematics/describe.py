@@ -6,11 +6,12 @@ import importlib
 import itertools
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from graphjit.codegen.loops import Let, Scalar, Value
 from graphjit.codegen.scalars import Scalars
 from graphjit.ir.aval import DType
+from graphjit.records import NamedTuple
 
 Description = Callable[..., Scalar]
 # The module of this package in which each function is described.
@@ -23,7 +24,10 @@ PLACES |= dict.fromkeys(("sin", "cos", "tan"), "trigonometric")
 PLACES |= dict.fromkeys(("arcsin", "arccos", "arctan", "arctan2"), "inverse")
 PLACES |= dict.fromkeys(("erf", "erfc"), "error")
 PLACES |= dict.fromkeys(("gammaln", "digamma"), "gamma")
-APART = {"gammaln_below_zero": "gamma_negative"}  # parts of others, out of their way
+# Parts of others, out of their way.
+APART = {"gammaln_below_zero": "gamma_negative"} | dict.fromkeys(
+    ("sin_far", "cos_far", "tan_far"), "trigonometric"
+)
 PLACES |= APART
 _KNOWN: dict[str, Description] = {}
 
@@ -60,13 +64,16 @@ def described(op: str, dtype: DType) -> bool:
 
 
 @cache
-def scalar_function(op: str, dtype: DType, *, fused: bool = True) -> ScalarFunction:
+def scalar_function(
+    op: str, dtype: DType, *, fused: bool = True, scaling: bool = False
+) -> ScalarFunction:
     """The statements of a function for float32 or float64.
 
     Args:
         op: Its name in ``PLACES``, or of a method that ``Scalars`` composes of such.
         dtype: Of the arguments and the result.
         fused: Whether a product and a sum are one operation of one rounding, ``fma``.
+        scaling: Whether there are operations that split and scale numbers.
     """
     description = description_of(op)
     body: list[Let] = []
@@ -85,7 +92,7 @@ def scalar_function(op: str, dtype: DType, *, fused: bool = True) -> ScalarFunct
 
     count = description.__code__.co_argcount - 1  # less ``k``
     parameters = tuple(Value("xyz"[i], dtype) for i in range(count))
-    result = description(Scalars(let, fused=fused), *parameters)
+    result = description(Scalars(let, fused=fused, scaling=scaling), *parameters)
     used = tuple(needed(body, result))
     return ScalarFunction(f"{op}_f{8 * dtype.itemsize}", parameters, used, result)
 

@@ -7,10 +7,9 @@ from ``benchmarks/fits``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
-
-import numpy as np
+from functools import cache
 
 from graphjit.codegen.loops import Scalar
 from graphjit.codegen.mathematics.constants import LOG2_E, LOG_2
@@ -23,8 +22,11 @@ from graphjit.codegen.mathematics.polynomial import (
     fast_two_sum,
     halves,
     horner,
+    residual,
 )
 from graphjit.codegen.scalars import Scalars
+from graphjit.ir.aval import DType
+from graphjit.records import NamedTuple
 
 # (exp(r) - 1 - r) / r**2 on |r| <= log(2)/2.
 EXP = {
@@ -63,13 +65,39 @@ EXP2 = {
         0.0013391113607212901, 0.00015235546743497252,
     ),
 }  # fmt: skip
-# (tanh(x)/x - 1)/x**2 in x**2, for |x| up to 1.
-TANH = {
+# (exp(r) - 1 - r) / r**2 and (2**r - 1) / r, where r is less what is left by a table of ``STEPS``.
+STEPS = {8: 16, 4: 32}
+EXP_STEP = {
+    8: (
+        0.49999999999999595, 0.16666666664413762, 0.04166666669382306, 0.00833347205104953,
+        0.0013888586468033372,
+    ),
     4: (
-        -0.33333298563957214, 0.1333240568637848, -0.053883764892816544, 0.021498456597328186,
-        -0.007963862270116806, 0.002314505400136113, -0.00036225412623025477,
+        0.5000040531158447, 0.1666669398546219,
     ),
 }  # fmt: skip
+EXP2_STEP = {
+    8: (
+        0.6931471805599468, 0.24022650695909903, 0.055504108652157026, 0.009618129112340107,
+        0.0013333818426532354, 0.00015403336370620755,
+    ),
+    4: (
+        0.6931471824645996, 0.24022844433784485, 0.055494796484708786,
+    ),
+}  # fmt: skip
+# (tanh(x)/x - 1)/x**2 in x**2, for |x| up to ``NEAR``: a numerator, and a denominator less its
+# highest power.
+TANH = {
+    8: (
+        -1613.941322073366, -99.25157970735542, -0.9643850249801493, 4841.823966220099,
+        2234.484325610089, 112.77252888384996,
+    ),
+    4: (
+        -0.8237635493278503, -0.003833136288449168, 2.4712908267974854,
+    ),
+}  # fmt: skip
+ABOVE = {8: 3, 4: 2}  # how many of them are the numerator's
+NEAR = 0.625
 
 
 class Range(NamedTuple):
@@ -89,6 +117,8 @@ STEP = 64  # powers of two by which a result is raised while it would be subnorm
 @describes("exp")
 def exp(k: Scalars, x: Scalar) -> Scalar:
     """E to the x."""
+    if k.scaling:
+        return stepped_exp(k, x, bounded=True)
     limits = EXP_RANGE[x.dtype.itemsize]
     clipped = at_most(k, at_least(k, x, limits.low), limits.high)
     shifted, r, _ = reduced(k, clipped)
@@ -99,6 +129,8 @@ def exp(k: Scalars, x: Scalar) -> Scalar:
 @describes("exp2")
 def exp2(k: Scalars, x: Scalar) -> Scalar:
     """2 to the x; exact where x is whole."""
+    if k.scaling:
+        return stepped_exp2(k, x)
     limits = EXP2_RANGE[x.dtype.itemsize]
     clipped = at_most(k, at_least(k, x, limits.low), limits.high)
     shifter = format_of(x).shifter
@@ -107,6 +139,55 @@ def exp2(k: Scalars, x: Scalar) -> Scalar:
     first, *rest = EXP2[x.dtype.itemsize]
     tail = k.multiply(*squared(k, r, rest))
     return scaled(k, k.fma(r, first, tail), shifted, k.less(x, limits.normal))
+
+
+def stepped_exp(k: Scalars, x: Scalar, *, bounded: bool = False) -> Scalar:
+    """E to the x by a table; any x if ``bounded``, else less exactly where that is normal."""
+    high, low = LOG_2[x.dtype.itemsize]
+    shifted, n = stepped(k, x, LOG2_E[x.dtype.itemsize][0])
+    minus = k.negative(n)
+    r = k.fma(minus, low, k.fma(minus, high, x))
+    roots, lacks = step_roots(format_of(x).dtype)
+    r = k.within(r, 1) if bounded else r
+    more = k.add(r, k.lookup(lacks, shifted)) if bounded else r
+    u = k.fma(*squared(k, r, EXP_STEP[x.dtype.itemsize]), more)
+    return raised(k, k.lookup(roots, shifted), u, n)
+
+
+def stepped_exp2(k: Scalars, x: Scalar, more: Scalar | None = None) -> Scalar:
+    """2 to the x, or to ``x + more`` where that is a rounding error, by a table."""
+    shifted, n = stepped(k, x, 1.0)
+    r = k.subtract(x, n)
+    r = k.within(r if more is None else k.add(r, more), 1)
+    roots, lacks = step_roots(format_of(x).dtype)
+    series = halves(k, r, k.multiply(r, r), EXP2_STEP[x.dtype.itemsize])
+    return raised(k, k.lookup(roots, shifted), k.fma(r, series, k.lookup(lacks, shifted)), n)
+
+
+def stepped(k: Scalars, x: Scalar, factor: float) -> Pair:
+    """X times a factor in steps of 1 / ``STEPS``, in the last bits of a number, and itself."""
+    shifter = format_of(x).shifter / STEPS[x.dtype.itemsize]
+    shifted = k.add(x, shifter) if factor == 1 else k.fma(x, factor, format_of(x).real(shifter))
+    return shifted, k.subtract(shifted, shifter)
+
+
+def raised(k: Scalars, root: Scalar, u: Scalar, n: Scalar) -> Scalar:
+    """(1 + u) 2**n for an n in steps, whose fraction has a root."""
+    return k.times_power(k.fma(root, u, root), n)
+
+
+@cache
+def step_roots(dtype: DType) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """2**(i / steps) for each step, and what each lacks relative to itself."""
+    steps, digits = STEPS[dtype.itemsize], 80
+    roots, lacks = [], []
+    for i in range(steps):
+        exact = 1 << (i + steps * digits)
+        for _ in range(steps.bit_length() - 1):
+            exact = math.isqrt(exact)
+        roots.append(float(dtype.type(exact / (1 << digits))))
+        lacks.append((exact - int(roots[-1] * 2.0**digits)) / exact)
+    return tuple(roots), tuple(lacks)
 
 
 def squared(k: Scalars, r: Scalar, coefficients: Sequence[float]) -> Pair:
@@ -168,63 +249,36 @@ def expm1(k: Scalars, x: Scalar) -> Scalar:
 
 @describes("tanh")
 def tanh(k: Scalars, x: Scalar) -> Scalar:
-    """The hyperbolic tangent: expm1(2x) / (expm1(2x) + 2), both with their rounding errors.
-
-    Where it is large, 1 - 2 / (expm1(2x) + 2).
-    """
-    clipped = at_most(k, k.absolute(x), 0.375 * format_of(x).digits + 2)
-    if x.dtype == np.float32:
-        return k.copysign(short_tanh(k, clipped), x)
-    shifted, r, error = reduced(k, k.add(clipped, clipped))
-    q = k.fma(*squared(k, r, EXPM1[8]), error)
-    p = k.add(r, q)
-    scale = power_of_two(k, shifted, 0)
-    p_error = k.multiply(scale, k.subtract(q, k.subtract(p, r)))
-    below, above = (with_error(k, scale, p, k.add(scale, one), p_error) for one in (-1, 1))
-    large = k.greater(clipped, LARGE)
-    quotient = k.divide(k.select(large, -2, below[0]), above[0])
-    rest = k.subtract(below[1], k.multiply(quotient, above[1]))
-    if k.fused:
-        rest = k.add(k.fma(k.negative(quotient), above[0], below[0]), rest)
-    share = k.fma(quotient, -0.5, 0.5)  # 1 / (expm1(2x) + 2)
-    value = k.select(large, k.add(quotient, 1), k.fma(rest, share, quotient))
+    """The hyperbolic tangent: x and a share of it, or 1 - 2 / (exp(2x) + 1), by one division."""
+    size, magnitude = x.dtype.itemsize, k.absolute(x)
+    square = k.multiply(x, x)
+    above = k.multiply(square, horner(k, square, TANH[size][: ABOVE[size]]))
+    below = horner(k, square, (*TANH[size][ABOVE[size] :], 1.0))
+    clipped = at_most(k, magnitude, 0.375 * format_of(x).digits + 2)
+    power = middle_exp(k, k.add(clipped, clipped))
+    near = k.less(magnitude, NEAR)
+    above, below = k.select(near, above, -2), k.select(near, below, k.add(power, 1))
+    quotient = k.divide(above, below)
+    value = k.fma(k.select(near, magnitude, 1), quotient, k.select(near, magnitude, 1))
     return k.copysign(value, x)
 
 
-def short_tanh(k: Scalars, x: Scalar) -> Scalar:
-    """Of a magnitude: a polynomial, from 1 on 1 - 2 / (exp(2x) + 1)."""
-    shifted, r, _ = reduced(k, k.add(x, x))
-    u = k.fma(*squared(k, r, EXP[4]), r)
-    scale, square = power_of_two(k, shifted, 0), k.multiply(x, x)
-    far = k.add(k.divide(-2, k.fma(u, scale, k.add(scale, 1))), 1)
-    near = k.fma(k.multiply(x, square), horner(k, square, TANH[4]), x)
-    return k.select(k.greater(x, 1), far, near)
-
-
-def with_error(k: Scalars, scale: Scalar, p: Scalar, c: Scalar, error: Scalar) -> Pair:
-    """``scale p + c``, where the product is exact and not larger than c, and its error."""
-    total = k.fma(scale, p, c)
-    return total, k.add(k.fma(scale, p, k.subtract(c, total)), error)
+def middle_exp(k: Scalars, x: Scalar) -> Scalar:
+    """E to the x where that is a normal number."""
+    if k.scaling:
+        return stepped_exp(k, x)
+    shifted, r, _ = reduced(k, x)
+    scale = power_of_two(k, shifted, 0)
+    return k.fma(k.fma(*squared(k, r, EXP[x.dtype.itemsize]), r), scale, scale)
 
 
 @describes("expit")
 def expit(k: Scalars, x: Scalar) -> Scalar:
-    """1 / (1 + exp(-x)), for a negative x exp(x) / (1 + exp(x)), with their rounding errors."""
-    limits = EXP_RANGE[x.dtype.itemsize]
-    clipped = at_least(k, k.negative(k.absolute(x)), limits.low)
-    shifted, r, error = reduced(k, clipped)
-    q = k.fma(*squared(k, r, EXP[x.dtype.itemsize]), error)
-    scale, factor = factors(k, shifted, k.less(clipped, limits.normal))
-    u = k.add(r, q)
-    tail = k.fma(u, scale, scale)
-    tail_error = k.fma(u, scale, k.subtract(scale, tail))
-    tail_error = k.multiply(k.fma(scale, k.subtract(q, k.subtract(u, r)), tail_error), factor)
-    tail = k.multiply(tail, factor)
+    """1 / (1 + exp(-x)), for a negative x exp(x) / (1 + exp(x)), less their rounding errors."""
+    tail = exp(k, k.negative(k.absolute(x)))
     below, above = k.less(x, 0), fast_two_sum(k, format_of(x).real(1), tail)
-    numerator, zero = k.select(below, tail, 1), k.select(below, tail_error, 0)
+    numerator = k.select(below, tail, 1)
     quotient = k.divide(numerator, above[0])
-    rest = k.fma(k.negative(quotient), k.add(above[1], tail_error), zero)
-    if k.fused:
-        rest = k.add(k.fma(k.negative(quotient), above[0], numerator), rest)
+    rest = k.fma(k.negative(quotient), above[1], residual(k, numerator, quotient, above[0]))
     share = k.select(below, k.subtract(1, quotient), quotient)
     return k.fma(rest, share, quotient)

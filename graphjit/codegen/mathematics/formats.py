@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from graphjit.codegen.loops import Constant, Scalar
 from graphjit.ir.aval import DType
+from graphjit.records import NamedTuple
 
 
 class Format(NamedTuple):

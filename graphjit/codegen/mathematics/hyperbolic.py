@@ -179,7 +179,7 @@ def short_arctanh(k: Scalars, x: Scalar, magnitude: Scalar) -> Scalar:
     rest = k.add(residual(k, above, q, below), error)
     inverse = k.fma(above, -1 / 1.75**2, 2 / 1.75)  # 1 / above, to 2 percent
     p = parts(k, q)
-    half = k.multiply(natural(k, p._replace(tail=k.fma(rest, inverse, p.tail))), 0.5)
+    half = k.multiply(k.fma(rest, inverse, natural(k, p)), 0.5)
     edge = k.select(k.equal(magnitude, 1), form.real(np.inf), form.real(np.nan))
     far = k.copysign(k.select(k.less(magnitude, 1), half, edge), x)
     return k.select(k.less(magnitude, 0.5), near, far)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from graphjit.codegen.loops import Constant, Scalar
 from graphjit.codegen.mathematics.constants import HALF_PI, PI
 from graphjit.codegen.mathematics.describe import describes
-from graphjit.codegen.mathematics.polynomial import polynomial
+from graphjit.codegen.mathematics.polynomial import halves, polynomial
 from graphjit.codegen.scalars import Scalars
 
 ARCSINE = {
@@ -72,7 +72,8 @@ def arc(k: Scalars, x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     small = k.less_equal(magnitude, 0.5)
     square = k.select(small, k.multiply(x, x), k.fma(magnitude, -0.5, Constant(0.5, x.dtype)))
     root = k.select(small, magnitude, k.sqrt(square))
-    return small, root, k.multiply(square, polynomial(k, square, ARCSINE[x.dtype.itemsize]))
+    series = halves(k, square, k.multiply(square, square), ARCSINE[x.dtype.itemsize])
+    return small, root, k.multiply(square, series)
 
 
 @describes("arctan")

@@ -1,4 +1,4 @@
-"""log, log2, log10 and log1p, from ``log(x) = n log(2) + log(1 + f)``, f in [√½ - 1, √2 - 1).
+"""log, log2, log10 and log1p, from ``log(x) = n log(2) + log(1 + f)``, f in [-1/4, 1/2).
 
 With ``s = f / (2 + f)`` is ``log(1 + f) = 2 artanh(s) = 2 s + s**3 P(s**2)``, and ``2 s = f - s f``
 (J.-M. Muller, Elementary Functions, 3rd edition, chapter 11). In float32 a polynomial in f is
@@ -8,7 +8,6 @@ short enough to do without the division. The coefficients are from ``benchmarks/
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,43 +17,45 @@ from graphjit.codegen.mathematics.describe import describes
 from graphjit.codegen.mathematics.formats import format_of
 from graphjit.codegen.mathematics.polynomial import (
     Pair,
+    at_least,
     at_most,
     fast_two_sum,
     halves,
     head,
+    horner,
     residual,
     two_product,
-    two_sum,
 )
 from graphjit.codegen.scalars import Scalars
+from graphjit.records import NamedTuple
 
 LOG = {
     8: (
-        0.6666666666666735, 0.3999999999940985, 0.28571428743498023, 0.22222198454645517,
-        0.18183570741153618, 0.15313879773093197, 0.1479772526580542,
+        0.6666666666667271, 0.39999999996159186, 0.285714293958293, 0.22222138452990842,
+        0.18186358178415088, 0.1525014470333842, 0.1536854196893642,
     ),
 }  # fmt: skip
 # (log(1 + f) - f + f**2/2) / f**3, for float32.
 SHORT = {
     4: (
-        0.3333333134651184, -0.2500081956386566, 0.2000124305486679, -0.166234090924263,
-        0.1420154869556427, -0.1315959393978119, 0.1276237666606903, -0.07636591792106628,
+        0.3333345055580139, -0.2500009834766388, 0.199908047914505, -0.16647163033485413,
+        0.14478856325149536, -0.13163046538829803, 0.1046438217163086, -0.045070797204971313,
     ),
 }  # fmt: skip
 # log2(1 + f) / f and log10(1 + f) / f less these of 11 bits, for float32.
 LOG2_FACTOR, LOG10_FACTOR = 1.4423828125, 0.434326171875
 LOG2_SHORT = {
     4: (
-        0.00031222833786159754, -0.7213473320007324, 0.4808982014656067, -0.360697865486145,
-        0.2885702848434448, -0.239596426486969, 0.2045404613018036, -0.1911516636610031,
-        0.18655183911323547, -0.11020548641681671,
+        0.00031222240068018436, -0.7213475108146667, 0.48090076446533203, -0.3606768846511841,
+        0.28838682174682617, -0.24010337889194489, 0.20899328589439392, -0.1905362457036972,
+        0.15170685946941376, -0.06521347910165787,
     ),
 }  # fmt: skip
 LOG10_SHORT = {
     4: (
-        -3.1689989555161446e-05, -0.21714718639850616, 0.14476479589939117, -0.10858074575662613,
-        0.0868675708770752, -0.07212762534618378, 0.06158639118075371, -0.057542309165000916,
-        0.05607987195253372, -0.033082351088523865,
+        -3.169177580275573e-05, -0.21714724600315094, 0.14476555585861206, -0.10857395082712173,
+        0.08681230247020721, -0.07229187339544296, 0.06294514983892441, -0.05727851390838623,
+        0.0453556589782238, -0.019370771944522858,
     ),
 }  # fmt: skip
 RAISE = 54  # powers of two by which a subnormal number is raised
@@ -68,17 +69,21 @@ class Parts(NamedTuple):
         f: The rest of the number, less 1.
         half: ``f**2 / 2``.
         tail: ``log(1 + f) - f + f**2 / 2``.
+        share: Two factors of ``f - log(1 + f)``.
     """
 
     n: Scalar
     f: Scalar
     half: Scalar
     tail: Scalar
+    share: Pair
 
 
 def normal(k: Scalars, x: Scalar) -> Pair:
     """The number, raised by a power of two where it is subnormal, and the bias of its exponent."""
     form = format_of(x)
+    if k.scaling:
+        return x, form.real(0.0)
     small, bias = k.less(x, form.least), 2.0**form.digits + form.bias
     raised = k.select(small, k.multiply(x, 2.0**RAISE), x)
     return raised, k.select(small, form.real(bias + RAISE), form.real(bias))
@@ -87,7 +92,10 @@ def normal(k: Scalars, x: Scalar) -> Pair:
 def separated(k: Scalars, x: Scalar, bias: Scalar | None = None) -> Pair:
     """The n and the 1 + f of a positive normal number, its exponent being biased."""
     form = format_of(x)
-    root = form.bits(np.sqrt(0.5))
+    if k.scaling:
+        m = k.mantissa(x)
+        return k.subtract(k.exponent(x), k.exponent(m)), m
+    root = form.bits(0.75)
     moved = k.add(k.bits(x), form.whole((form.bias << form.digits) - root))
     fraction = k.bitwise_and(moved, form.whole((1 << form.digits) - 1))
     n = k.right_shift(k.cast(moved, form.unsigned), Constant(form.digits, form.unsigned))
@@ -101,27 +109,27 @@ def parts(k: Scalars, x: Scalar, more: Scalar | None = None, bias: Scalar | None
     """The parts of a positive normal number; of ``x + more`` where that is a rounding error."""
     n, m = separated(k, x, bias)
     f = k.subtract(m, 1)
+    if more is not None:
+        f = k.fma(more, relative(k, x, m), f)
     square = k.multiply(f, f)
     half = k.multiply(square, 0.5)
-    tail, slope = (long_tail if x.dtype == np.float64 else short_tail)(k, f, square)
-    if more is not None:
-        scaled = relative(k, more, x, m)
-        tail = k.add(tail, k.fma(k.multiply(scaled, slope[0]), slope[1], scaled))
-    return Parts(n, f, half, tail)
+    return Parts(n, f, half, *(long_rest if x.dtype == np.float64 else short_rest)(k, f, square))
 
 
-def long_tail(k: Scalars, f: Scalar, square: Scalar) -> tuple[Scalar, Pair]:
-    """The tail, and ``1 / (1 + f) = (1 - s) / (1 + s) = 1 - 2 s + 2 s**2 - ...`` but for the 1."""
+def long_rest(k: Scalars, f: Scalar, square: Scalar) -> tuple[Scalar, Pair]:
+    """The tail and the share."""
     s = k.divide(f, k.add(f, 2))
     z = k.multiply(s, s)
-    p = halves(k, z, k.multiply(z, z), LOG[8])
-    return k.multiply(s, k.fma(z, p, k.multiply(square, 0.5))), (s, k.fma(s, 2, -2))
+    p = horner(k, z, LOG[8])
+    tail = k.multiply(s, k.fma(z, p, k.multiply(square, 0.5)))
+    return tail, (s, k.fma(k.negative(z), p, f))
 
 
-def short_tail(k: Scalars, f: Scalar, square: Scalar) -> tuple[Scalar, Pair]:
-    """The tail, and ``1 / (1 + f) = 1 - f + f**2 - f**3 + ...`` but for the 1."""
-    tail = k.multiply(k.multiply(f, square), halves(k, f, square, SHORT[4]))
-    return tail, (f, k.subtract(k.subtract(f, square), 1))
+def short_rest(k: Scalars, f: Scalar, square: Scalar) -> tuple[Scalar, Pair]:
+    """The tail and the share."""
+    p = halves(k, f, square, SHORT[4])
+    tail = k.multiply(k.multiply(f, square), p)
+    return tail, (square, k.fma(k.negative(f), p, format_of(f).real(0.5)))
 
 
 def parts_of(k: Scalars, x: Scalar) -> Parts:
@@ -130,41 +138,49 @@ def parts_of(k: Scalars, x: Scalar) -> Parts:
     return parts(k, raised, bias=bias)
 
 
-def relative(k: Scalars, more: Scalar, x: Scalar, m: Scalar) -> Scalar:
-    """``more m / x``."""
+def relative(k: Scalars, x: Scalar, m: Scalar) -> Scalar:
+    """``m / x``, a power of two found from the exponents; of the largest x no matter what."""
     form = format_of(x)
-    # m / x is a power of two, by the exponents; of the largest x it is none, and no matter.
     x = at_most(k, x, 2.0 ** (form.bias - 1))
-    power = k.from_bits(k.add(k.subtract(k.bits(m), k.bits(x)), form.whole(form.bits(1.0))))
-    return k.multiply(more, power)
+    return k.from_bits(k.add(k.subtract(k.bits(m), k.bits(x)), form.whole(form.bits(1.0))))
 
 
 def natural(k: Scalars, p: Parts) -> Scalar:
     """The logarithm from its parts."""
     high, low = LOG_2[p.f.dtype.itemsize]
-    rest = k.subtract(p.half, k.fma(p.n, low, p.tail))
+    rest = k.fma(*p.share, k.multiply(p.n, -low))
     return k.fma(p.n, high, k.subtract(p.f, rest))
 
 
 def valid(k: Scalars, x: Scalar, value: Scalar) -> Scalar:
     """The value for a positive finite x, and what belongs to all others."""
+    if k.scaling:
+        return k.special(value, x, zero="-inf", infinity="x")
     form = format_of(x)
     rest = k.select(k.equal(x, 0), form.real(-np.inf), form.real(np.nan))
     return k.select(k.equal(x, np.inf), x, k.select(k.greater(x, 0), value, rest))
 
 
+def by_itself(k: Scalars, x: Scalar, value: Scalar) -> Scalar:
+    """The same of a sum in which n, infinite for 0 and infinity, and m, NaN below 0, decide."""
+    return value if k.scaling else valid(k, x, value)
+
+
 @describes("log")
 def log(k: Scalars, x: Scalar) -> Scalar:
     """The natural logarithm."""
-    return valid(k, x, natural(k, parts_of(k, x)))
+    return by_itself(k, x, natural(k, parts_of(k, x)))
 
 
 @describes("log1p")
 def log1p(k: Scalars, x: Scalar) -> Scalar:
     """The natural logarithm of 1 + x: that of the rounded sum, and the error's share."""
-    total, error = two_sum(k, format_of(x).real(1.0), x)
-    value = valid(k, total, natural(k, parts(k, total, error)))
-    return k.select(k.equal(x, 0), x, value)
+    large, less = at_least(k, x, 1.0), at_most(k, x, 1.0)
+    total, error = fast_two_sum(k, large, less)
+    value = natural(k, parts(k, total, error))
+    if k.scaling:
+        return k.special(value, x, zero="x", infinity="x")
+    return k.select(k.equal(x, 0), x, valid(k, total, value))
 
 
 @describes("logit")
@@ -198,10 +214,14 @@ def direct(
     """For float32: the factor times f, with a polynomial's share, and n times a scale."""
     n, m = separated(k, *normal(k, x))
     f = k.subtract(m, 1)
-    low = k.fma(f, halves(k, f, k.multiply(f, f), table), k.multiply(n, scale[1]))
+    series = halves(k, f, k.multiply(f, f), table)
+    low = k.fma(f, series, k.multiply(n, scale[1])) if scale[1] else k.multiply(f, series)
     high = f if k.fused else head(k, f)
     if not k.fused:
         low = k.fma(k.subtract(f, high), factor, low)
+        # Both products are exact, and may cancel.
+        total, error = fast_two_sum(k, k.multiply(n, scale[0]), k.multiply(high, factor))
+        return k.add(total, k.add(error, low))
     return k.fma(n, scale[0], k.fma(high, factor, low))
 
 
@@ -209,9 +229,9 @@ def direct(
 def log2(k: Scalars, x: Scalar) -> Scalar:
     """The logarithm to the base 2; exact where x is a power of it."""
     if x.dtype == np.float32:
-        return valid(k, x, direct(k, x, LOG2_FACTOR, LOG2_SHORT[4], (1.0, 0.0)))
+        return by_itself(k, x, direct(k, x, LOG2_FACTOR, LOG2_SHORT[4], (1.0, 0.0)))
     p = parts_of(k, x)
-    return valid(k, x, k.add(p.n, in_base(k, p, LOG2_E[8], None)))
+    return by_itself(k, x, k.add(p.n, in_base(k, p, LOG2_E[8], None)))
 
 
 @describes("log10")
@@ -219,7 +239,7 @@ def log10(k: Scalars, x: Scalar) -> Scalar:
     """The logarithm to the base 10."""
     first, second = LOG10_2[x.dtype.itemsize]
     if x.dtype == np.float32:
-        return valid(k, x, direct(k, x, LOG10_FACTOR, LOG10_SHORT[4], (first, second)))
+        return by_itself(k, x, direct(k, x, LOG10_FACTOR, LOG10_SHORT[4], (first, second)))
     p = parts_of(k, x)
     rest = in_base(k, p, LOG10_E[8], k.multiply(p.n, second))
-    return valid(k, x, k.fma(p.n, first, rest))
+    return by_itself(k, x, k.fma(p.n, first, rest))

@@ -23,17 +23,18 @@ def polynomial(k: Scalars, x: Scalar, coefficients: Sequence[float]) -> Scalar:
     return terms[0]
 
 
-def halves(k: Scalars, x: Scalar, square: Scalar, coefficients: Sequence[float]) -> Scalar:
-    """The same from its even and its odd part, two chains in x squared: no power is computed."""
+def halves(k: Scalars, x: Scalar, square: Scalar, coefficients: Sequence[float | Scalar]) -> Scalar:
+    """The same from its even and its odd part, two chains in x squared: fewer products."""
     even, odd = (horner(k, square, coefficients[i::2]) for i in (0, 1))
     return k.fma(odd, x, even)
 
 
-def horner(k: Scalars, x: Scalar, coefficients: Sequence[float]) -> Scalar:
+def horner(k: Scalars, x: Scalar, coefficients: Sequence[float | Scalar]) -> Scalar:
     """The same by Horner's scheme: the fewest roundings."""
-    total: Scalar = Constant(coefficients[-1], x.dtype)
-    for coefficient in reversed(coefficients[:-1]):
-        total = k.fma(total, x, Constant(coefficient, x.dtype))
+    *others, total = [Constant(c, x.dtype) if isinstance(c, float) else c for c in coefficients]
+    for i, coefficient in enumerate(reversed(others)):
+        simple = i == 0 and coefficients[-1] == 1
+        total = k.add(x, coefficient) if simple else k.fma(total, x, coefficient)
     return total
 
 

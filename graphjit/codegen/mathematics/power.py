@@ -17,8 +17,12 @@ from graphjit.codegen.mathematics.exponential import (
     EXP2,
     EXP2_RANGE,
     power_of_two,
+    raised,
     scaled,
     squared,
+    step_roots,
+    stepped,
+    stepped_exp2,
 )
 from graphjit.codegen.mathematics.formats import format_of
 from graphjit.codegen.mathematics.logarithm import normal, separated
@@ -28,7 +32,7 @@ from graphjit.codegen.mathematics.polynomial import (
     at_most,
     fast_two_sum,
     halves,
-    polynomial,
+    horner,
     residual,
     two_product,
 )
@@ -37,17 +41,22 @@ from graphjit.codegen.scalars import Scalars
 # ((artanh(s)/s - 1)/z - 1/3)/z in z = s**2.
 LONG = {
     8: (
-        0.1999999999999999, 0.1428571428572191, 0.11111111108898147, 0.09090909421625537,
-        0.07692279234656868, 0.06668131692966955, 0.05837896865434822, 0.05990861390667818,
+        0.19999999999999862, 0.1428571428578866, 0.11111111095623939, 0.0909091076304988,
+        0.07692203319461624, 0.06670572531202563, 0.057961725551257545, 0.06285770580919016,
     ),
 }  # fmt: skip
 # log2(1 + f)/f, for float32.
 SHORT = {
     8: (
-        1.442695040868701, -0.7213475208694685, 0.48089836139433717, -0.36067367467422173,
-        0.2885372936024211, -0.2404531752132401, 0.20617535940849332, -0.1803003535734827,
-        0.1587696358851304, -0.1431592671170408, 0.14475182920543625, -0.14282769378272483,
-        0.07735142008669417,
+        1.4426950409946424, -0.7213475168533884, 0.48089828216992625, -0.36067435964350464,
+        0.2885460283191758, -0.24042821426059885, 0.20582026324915398, -0.1803144568929687,
+        0.16465816883798814, -0.1528732174303359, 0.11550468204168532, -0.04495326394248072,
+    ),
+}  # fmt: skip
+# (2**r - 1) / r as EXP2_STEP has it, for float32.
+SHORT_STEP = {
+    8: (
+        0.6931471826720434, 0.2402342946958341, 0.055502133001650196,
     ),
 }  # fmt: skip
 THIRD = 0.3333333333333333, 1.850371707708594e-17
@@ -65,6 +74,8 @@ def power(k: Scalars, x: Scalar, y: Scalar) -> Scalar:
     finite = k.logical_and(k.less(x, 0), k.greater(x, -np.inf))
     outside = k.logical_and(finite, k.logical_not(whole))
     value = k.select(outside, form.real(np.nan), value)
+    if k.scaling:
+        return k.special(k.special(value, y, zero="1", nan="x"), x, one="1")
     one = k.logical_or(k.equal(y, 0), k.equal(x, 1))
     return k.select(one, form.real(1.0), value)
 
@@ -78,12 +89,16 @@ def parity(k: Scalars, y: Scalar) -> Pair:
 
 def endless(k: Scalars, x: Scalar, logarithm: Scalar) -> Scalar:
     """The logarithm of a number that may be 0, infinite or NaN too."""
+    if k.scaling:
+        return logarithm  # n is infinite
     finite = k.select(k.less(x, np.inf), logarithm, x)
     return k.select(k.equal(x, 0), format_of(x).real(-np.inf), finite)
 
 
 def bounded(k: Scalars, y: Scalar) -> Scalar:
     """A power that does the same, and whose product with 0 is 0."""
+    if k.scaling:
+        return k.within(y, CERTAIN)  # NaN too is put right in the end
     return at_most(k, at_least(k, y, -CERTAIN), CERTAIN)
 
 
@@ -94,6 +109,8 @@ def short_power(k: Scalars, x: Scalar, y: Scalar) -> Scalar:
     f = k.subtract(m, 1)
     logarithm = endless(k, x, k.fma(f, halves(k, f, k.multiply(f, f), SHORT[8]), n))
     exponent = k.multiply(y, logarithm)
+    if k.scaling:
+        return k.cast(short_exp2(k, exponent), np.float32)
     exponent = at_most(k, at_least(k, exponent, -200.0), 200.0)
     shifter = format_of(x).shifter
     shifted = k.add(exponent, shifter)
@@ -104,11 +121,21 @@ def short_power(k: Scalars, x: Scalar, y: Scalar) -> Scalar:
     )
 
 
+def short_exp2(k: Scalars, x: Scalar) -> Scalar:
+    """2 to the x to the digits of a float32, by a table."""
+    shifted, n = stepped(k, x, 1.0)
+    r = k.within(k.subtract(x, n), 1)
+    u = k.multiply(r, horner(k, r, SHORT_STEP[8]))
+    return raised(k, k.lookup(step_roots(format_of(x).dtype)[0], shifted), u, n)
+
+
 def long_power(k: Scalars, x: Scalar, y: Scalar) -> Scalar:
     """Of float64."""
     high, low = long_logarithm(k, x)
     high, y = endless(k, x, high), bounded(k, y)
     product, error = two_product(k, y, high)
+    if k.scaling:
+        return stepped_exp2(k, product, k.fma(y, low, error))
     limits, shifter = EXP2_RANGE[8], format_of(x).shifter
     exponent = at_most(k, at_least(k, product, limits.low), limits.high)
     error = k.select(k.equal(exponent, product), k.fma(y, low, error), 0)
@@ -124,9 +151,8 @@ def long_logarithm(k: Scalars, x: Scalar) -> Pair:
     n, m = separated(k, *normal(k, x))
     s = long_quotient(k, k.subtract(m, 1))
     z = long_product(k, s, s)
-    third, low = fast_two_sum(
-        k, format_of(x).real(THIRD[0]), k.multiply(z[0], polynomial(k, z[0], LONG[8]))
-    )
+    tail = k.multiply(z[0], halves(k, z[0], k.multiply(z[0], z[0]), LONG[8]))
+    third, low = fast_two_sum(k, format_of(x).real(THIRD[0]), tail)
     t = long_product(k, s, long_product(k, z, (third, k.add(low, THIRD[1]))))
     total, error = fast_two_sum(k, s[0], t[0])
     series = total, k.add(error, k.add(t[1], s[1]))

@@ -42,6 +42,9 @@ def cbrt(k: Scalars, x: Scalar) -> Scalar:
     share = k.fma(k.multiply(rest, k.multiply(square, v)), 1 / 9, 1 / 3)
     root = k.fma(k.multiply(rest, square), share, t)
     root = k.multiply(root, k.select(small, form.real(2.0 ** -(RAISE // 3)), form.real(1.0)))
+    if k.scaling:
+        same = dict.fromkeys(("zero", "infinity", "minus_infinity"), "x")
+        return k.special(k.copysign(root, x), x, **same)
     usual = k.logical_and(k.greater(magnitude, 0), k.isfinite(x))
     return k.select(usual, k.copysign(root, x), x)
 

@@ -1,11 +1,8 @@
-"""sin, cos and tan: the argument less a multiple of a quarter turn, then a polynomial.
+"""sin, cos and tan: of what quarter turns leave of the argument, by polynomials.
 
-The multiple is taken off in parts whose products are exact (W. J. Cody and W. Waite, Software
-Manual for the Elementary Functions, 1980; J.-M. Muller, Elementary Functions, 3rd ed., 11.2), so
-one rounding of ``a b + c`` or two give the same. Beyond ``LIMIT`` the C library is asked.
-
-The coefficients are minimax fits, from ``benchmarks/fits``, of (sin(r)/r - 1)/r^2, of
-(cos(r) - 1 + r^2/2)/r^4 and of (tan(r)/r - 1)/r^2 in powers of r^2 for |r| <= pi/4.
+Beyond ``LIMIT`` the C library is asked. The coefficients are minimax fits, from
+``benchmarks/fits``, of (sin(r)/r - 1)/r^2, of (cos(r) - 1 + r^2/2)/r^4 and of (tan(r)/r - 1)/r^2 in
+powers of r^2 for |r| <= pi/4.
 """
 
 from __future__ import annotations
@@ -22,14 +19,16 @@ from graphjit.codegen.mathematics.polynomial import (
     horner,
     residual,
 )
+from graphjit.codegen.mathematics.turns import (
+    LIMIT,
+    SHORT_LIMIT,
+    is_short,
+    reduced,
+    reduced_once,
+    reduced_short,
+)
 from graphjit.codegen.scalars import Scalars
 
-LIMIT = 1e6  # below it the number of quarter turns has at most 20 bits
-TWO_OVER_PI = 0.6366197723675814
-# pi/2 in parts of 33, 20, 33 and 53 bits: a number of 20 bits times each of the first three is
-# exact, and so is what the first two leave of the argument.
-QUARTER = (1.5707963267341256, 6.077094383272197e-11, 6.12323399538461e-17, 3.5215598651832e-27)
-ROUND = 6755399441055744.0  # 1.5 * 2**52: a float64 plus this has no place for a fraction
 SINE = {
     8: (
         -0.16666666666666632, 0.00833333333332249, -0.00019841269829857142, 2.7557313706516536e-06,
@@ -37,6 +36,16 @@ SINE = {
     ),
     4: (
         -0.16666655242443085, 0.008332191966474056, -0.000195187923964113,
+    ),
+}  # fmt: skip
+# Of (cos(r) - 1)/r^2, where one rounding of a product and a sum is all that is lost.
+COSINE_ALONE = {
+    8: (
+        -0.5, 0.041666666666666595, -0.0013888888888873466, 2.4801587289124706e-05,
+        -2.755731426062424e-07, 2.0875712033293677e-09, -1.1359117028903454e-11,
+    ),
+    4: (
+        -0.5, 0.04166664555668831, -0.00138873141258955, 2.4433198632323183e-05,
     ),
 }  # fmt: skip
 COSINE = {
@@ -66,39 +75,93 @@ TANGENT = {
 @describes("sin")
 def sin(k: Scalars, x: Scalar) -> Scalar:
     """The sine: its kernel after an even number of quarter turns, else that of the cosine."""
+    return sine_of(k, x, far=not is_short(k, x))
+
+
+@describes("sin_far")
+def sin_far(k: Scalars, x: Scalar) -> Scalar:
+    """The sine of a float32 by way of float64."""
+    return sine_of(k, x, far=True)
+
+
+def sine_of(k: Scalars, x: Scalar, *, far: bool) -> Scalar:
+    """The sine, or that of a float32 up to ``SHORT_LIMIT``."""
     magnitude = k.absolute(x)
-    turns, r = reduced(k, magnitude)
-    sine, cosine = kernels(k, *r)
-    value = k.select(odd(k, turns), k.add(*cosine), k.add(*sine))
+    turns, sine, cosine = both(k, magnitude, far=far)
+    value = k.select(odd(k, turns), cosine, sine)
     sign = k.bitwise_xor(k.bits(x), second_bit_on_top(k, turns))
-    usual = flipped(k, value, sign)
-    return k.rare(k.greater(magnitude, LIMIT), usual, "sin", x)
+    return beyond(k, magnitude, flipped(k, value, sign), "sin", x, far=far)
 
 
 @describes("cos")
 def cos(k: Scalars, x: Scalar) -> Scalar:
     """The cosine: the sine a quarter turn on."""
+    return cosine_of(k, x, far=not is_short(k, x))
+
+
+@describes("cos_far")
+def cos_far(k: Scalars, x: Scalar) -> Scalar:
+    """The cosine of a float32 by way of float64."""
+    return cosine_of(k, x, far=True)
+
+
+def cosine_of(k: Scalars, x: Scalar, *, far: bool) -> Scalar:
+    """The cosine, or that of a float32 up to ``SHORT_LIMIT``."""
     magnitude = k.absolute(x)
-    turns, r = reduced(k, magnitude)
-    sine, cosine = kernels(k, *r)
-    value = k.select(odd(k, turns), k.add(*sine), k.add(*cosine))
+    turns, sine, cosine = both(k, magnitude, far=far)
+    value = k.select(odd(k, turns), sine, cosine)
     usual = flipped(k, value, second_bit_on_top(k, k.add(turns, 1)))
-    return k.rare(k.greater(magnitude, LIMIT), usual, "cos", x)
+    return beyond(k, magnitude, usual, "cos", x, far=far)
+
+
+def beyond(
+    k: Scalars, magnitude: Scalar, usual: Scalar, op: str, x: Scalar, *, far: bool
+) -> Scalar:
+    """``usual``, or what is found another way where the magnitude is too large."""
+    if far:
+        return k.rare(k.greater(magnitude, LIMIT), usual, op, x)
+    return k.rare(k.greater(magnitude, SHORT_LIMIT), usual, f"{op}_far", x)
 
 
 @describes("tan")
 def tan(k: Scalars, x: Scalar) -> Scalar:
     """The tangent of what is left, or after an odd number of quarter turns minus its inverse."""
+    return tangent_of(k, x, far=not is_short(k, x))
+
+
+@describes("tan_far")
+def tan_far(k: Scalars, x: Scalar) -> Scalar:
+    """The tangent of a float32 by way of float64."""
+    return tangent_of(k, x, far=True)
+
+
+def tangent_of(k: Scalars, x: Scalar, *, far: bool) -> Scalar:
+    """The tangent, or that of a float32 up to ``SHORT_LIMIT``."""
     magnitude = k.absolute(x)
-    turns, value, inverse = (long_tan if x.dtype == np.float64 else short_tan)(k, magnitude)
+    by_way = far and x.dtype == np.float32
+    turns, value, inverse = (short_tan if by_way else long_tan)(k, magnitude)
     sign = k.bitwise_xor(k.bits(x), on_top(k, turns))
     usual = flipped(k, k.select(odd(k, turns), inverse, value), sign)
-    return k.rare(k.greater(magnitude, LIMIT), usual, "tan", x)
+    return beyond(k, magnitude, usual, "tan", x, far=far)
+
+
+def both(k: Scalars, x: Scalar, *, far: bool) -> tuple[Scalar, Scalar, Scalar]:
+    """Quarter turns in x >= 0 as an integer's low bits, sine and cosine of the rest."""
+    if not k.fused:
+        turns, pair = reduced(k, x, far=far)
+        sums = [k.add(*terms) for terms in kernels(k, *pair)]
+        return turns, sums[0], sums[1]
+    size = x.dtype.itemsize
+    turns, r = reduced_once(k, x, far=far)
+    square = k.multiply(r, r)
+    sine = k.fma(k.multiply(r, square), horner(k, square, SINE[size]), r)
+    one = format_of(x).real(1.0)
+    return turns, sine, k.fma(square, horner(k, square, COSINE_ALONE[size]), one)
 
 
 def long_tan(k: Scalars, x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     """Quarter turns, the tangent of the rest, and its inverse without the tangent's error."""
-    turns, r = reduced(k, x)
+    turns, r = reduced(k, x, far=False)
     value, error = tangent(k, *r)
     inverse = k.divide(1, value)
     lost = k.fma(k.negative(inverse), error, residual(k, format_of(x).real(1.0), inverse, value))
@@ -115,41 +178,6 @@ def short_tan(k: Scalars, x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     return turns, value, k.divide(1, value)
 
 
-def reduced(k: Scalars, x: Scalar) -> tuple[Scalar, Pair]:
-    """Quarter turns in x >= 0 as an integer's low bits, and the rest with its rounding error.
-
-    A float32 is reduced as a float64; its rest is accurate enough with an error of 0.
-    """
-    if x.dtype == np.float32:
-        whole, r = reduced_short(k, x)
-        return whole, (k.cast(r, x.dtype), zero(x))
-    rounded, turns, first = turned(k, x)
-    return k.bits(rounded), rest(k, turns, first)
-
-
-def reduced_short(k: Scalars, x: Scalar) -> Pair:
-    """The same of a float32, the rest as a float64."""
-    rounded, turns, first = turned(k, k.cast(x, np.float64))
-    r = k.fma(k.negative(turns), QUARTER[1] + QUARTER[2], first)
-    return k.cast(k.bits(rounded), np.int32), r
-
-
-def turned(k: Scalars, x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
-    """Quarter turns in the last bits of a number, as a number, and what their first part leaves."""
-    rounded = k.fma(x, TWO_OVER_PI, Constant(ROUND, x.dtype))
-    turns = k.subtract(rounded, ROUND)
-    return rounded, turns, k.fma(k.negative(turns), QUARTER[0], x)
-
-
-def rest(k: Scalars, turns: Scalar, first: Scalar) -> Pair:
-    """What the remaining parts leave; the second part's difference is a multiple of 2**-53."""
-    near = k.fma(k.negative(turns), QUARTER[1], first)
-    product = k.multiply(turns, QUARTER[2])
-    high = k.subtract(near, product)
-    low = k.subtract(k.subtract(near, high), product)
-    return high, k.fma(k.negative(turns), QUARTER[3], low)
-
-
 def kernels(k: Scalars, r: Scalar, low: Scalar) -> tuple[Pair, Pair]:
     """Sine and cosine of r + low for |r| <= pi/4, each as a number and a small correction."""
     size = r.dtype.itemsize
@@ -159,7 +187,7 @@ def kernels(k: Scalars, r: Scalar, low: Scalar) -> tuple[Pair, Pair]:
     quartic = k.multiply(k.multiply(square, square), horner(k, square, COSINE[size]))
     near = k.subtract(1, half)
     lost = k.subtract(k.subtract(1, near), half)
-    if low != zero(r):
+    if low != Constant(0.0, r.dtype):
         cubic = k.add(cubic, k.fma(k.negative(half), low, low))
         quartic = k.fma(k.negative(r), low, quartic)
     return (r, cubic), (near, k.add(lost, quartic))
@@ -168,15 +196,10 @@ def kernels(k: Scalars, r: Scalar, low: Scalar) -> tuple[Pair, Pair]:
 def tangent(k: Scalars, r: Scalar, low: Scalar) -> Pair:
     """The tangent of r + low for |r| <= pi/4 and its rounding error; its slope is 1 + tan^2."""
     square = k.multiply(r, r)
-    series = halves(k, square, k.multiply(square, square), TANGENT[8])
+    series = halves(k, square, k.multiply(square, square), TANGENT[r.dtype.itemsize])
     tail = k.multiply(k.multiply(r, square), series)
     near = k.add(r, tail)
     return fast_two_sum(k, r, k.add(tail, k.fma(k.multiply(low, near), near, low)))
-
-
-def zero(x: Scalar) -> Constant:
-    """Nothing to correct."""
-    return Constant(0.0, x.dtype)
 
 
 def odd(k: Scalars, turns: Scalar) -> Scalar:

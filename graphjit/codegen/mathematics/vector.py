@@ -36,16 +36,22 @@ attributes #1 = {{ memory(none) }}
 
 
 def over_arrays(
-    op: str, dtype: Any = np.float64, lanes: int = 0, *, fused: bool | None = None
+    op: str,
+    dtype: Any = np.float64,
+    lanes: int = 0,
+    *,
+    fused: bool | None = None,
+    scaling: bool | None = None,
 ) -> Callable[..., Any]:
     """The function for 1-D arrays of one dtype, any length; ``lanes`` 1 is the scalar form.
 
-    ``fused`` forces or forbids one rounding of a product and a sum; None is what there is.
+    ``fused`` forces or forbids one rounding of a product and a sum, ``scaling`` operations that
+    split and scale numbers; None is what there is.
     """
     dtype = np.dtype(dtype)
     lanes = lanes or host().vector_bytes // dtype.itemsize
     count = len(scalar_function(op, dtype).parameters)
-    run = loop(op, dtype, lanes, fused=fused)
+    run = loop(op, dtype, lanes, fused=fused, scaling=scaling)
 
     def call(*arrays: Any) -> Any:
         size = len(arrays[0])
@@ -62,17 +68,21 @@ def over_arrays(
 
 @cache
 def loop(
-    op: str, dtype: DType, lanes: int = 0, *, fused: bool | None = None
+    op: str, dtype: DType, lanes: int = 0, *, fused: bool | None = None, scaling: bool | None = None
 ) -> Callable[..., None]:
     """The compiled loop: it takes a multiple of the lanes, and addresses, the result's first."""
     lanes = lanes or host().vector_bytes // dtype.itemsize
     kinds = [ctypes.c_void_p] * (1 + len(scalar_function(op, dtype).parameters))
-    return code(op, dtype, lanes, fused=fused).function("run", ctypes.c_int64, *kinds)
+    return code(op, dtype, lanes, fused=fused, scaling=scaling).function(
+        "run", ctypes.c_int64, *kinds
+    )
 
 
-def code(op: str, dtype: DType, lanes: int, *, fused: bool | None = None) -> Code:
+def code(
+    op: str, dtype: DType, lanes: int, *, fused: bool | None = None, scaling: bool | None = None
+) -> Code:
     """The machine code of the loop."""
-    module = Module(fused=fused)
+    module = Module(fused=fused, scaling=scaling)
     text = loop_text(module, op, dtype, lanes)
     return Code(compiled(text, passes="always-inliner"), module.symbols)
 
