@@ -33,7 +33,7 @@ class Named(type):
         defaults = [body.pop(field) for field in tuple(names) if field in body]
         make: Any = namedtuple  # noqa: PYI024 - what the other one is made of
         made: Any = make(name, names, defaults=defaults, module=body["__module__"])
-        made.__annotations__ = names
+        made.__annotations__ = made.__new__.__annotations__ = names
         for key in body.keys() - WRITTEN:
             setattr(made, key, body[key])
         return made
@@ -83,6 +83,7 @@ def initialiser(cls: type, fields: Fields, *, frozen: bool, slots: bool) -> Call
     exec(f"def __init__({', '.join(parameters)}):\n {';'.join(lines) or 'pass'}", names)  # noqa: S102 - names of ours
     made: Callable[..., None] = names["__init__"]
     made.__qualname__ = f"{cls.__qualname__}.__init__"
+    made.__annotations__ = {**{f.name: f.type for f in fields}, "return": None}
     return made
 
 

@@ -66,6 +66,16 @@ def _in_place(ufunc: Any) -> Callable[..., Any]:
     return method
 
 
+def _to_the(self: Any, exponent: Any) -> Any:
+    """``**``, which NumPy makes a square for the number 2: of booleans that is an int8."""
+    if self.dtype == bool and self.shape and type(exponent) is int and exponent == 2:
+        return np.square(self)
+    return _power(self, exponent)
+
+
+_power = _operator(np.power)
+
+
 class Operators:
     """The methods that Python calls for ``+``, ``+=``, ``<`` and so on."""
 
@@ -80,7 +90,7 @@ class Operators:
         _operator(np.floor_divide, reflected=True),
     )
     __mod__, __rmod__ = _operator(np.remainder), _operator(np.remainder, reflected=True)
-    __pow__, __rpow__ = _operator(np.power), _operator(np.power, reflected=True)
+    __pow__, __rpow__ = _to_the, _operator(np.power, reflected=True)
     __matmul__, __rmatmul__ = _operator(np.matmul), _operator(np.matmul, reflected=True)
     __iadd__, __isub__, __imul__ = _in_place(np.add), _in_place(np.subtract), _in_place(np.multiply)
     __itruediv__, __ifloordiv__ = _in_place(np.true_divide), _in_place(np.floor_divide)

@@ -37,9 +37,11 @@ def moderate(number: float) -> bool:
 
 
 def divisor_first(site: Site, a: Term, b: Term) -> Term | None:
-    """(g·(-x/d))·(1/d) = (g·(1/d))·(-x/d), *backward* only: rounding.
+    """(g·(-x/d))·(1/d) = (g·(1/d))·(-x/d), *backward* only: rounding, and other underflow.
 
     The first product is the share of x itself, so that both shares of a quotient begin with it.
+    Either order may underflow on the way where the other does not: of random float32 numbers up to
+    10**20 none does, up to 10**38 each in 4 percent.
     """
     if not site.backward:
         return None

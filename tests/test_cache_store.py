@@ -20,7 +20,15 @@ from graphjit.cache import environment as where
 from graphjit.cache import folder as folder_module
 from graphjit.cache import store as store_module
 from graphjit.cache.container import MAGIC, PREFIX, VERSION, packed
-from graphjit.cache.environment import compiler, environment, processor, sources, stamps, threads
+from graphjit.cache.environment import (
+    compiler,
+    environment,
+    files,
+    processor,
+    sources,
+    stamps,
+    threads,
+)
 from graphjit.cache.folder import usual
 from graphjit.cache.store import MEGABYTE, SUFFIX, UNFINISHED, Store, opened
 from graphjit.errors import CacheWarning
@@ -569,6 +577,16 @@ def test_llvmlite_tells_its_version_loaded_or_not(monkeypatch: pytest.MonkeyPatc
     assert llvmlite.__version__ in compiler()["llvmlite"]
     monkeypatch.setattr(PathFinder, "find_spec", lambda _: None)
     assert compiler() == {"llvmlite": llvmlite.__version__}
+
+
+def test_the_library_may_be_in_an_archive(tmp_path: Path) -> None:
+    archive = tmp_path / "all.zip"
+    archive.write_bytes(b"one")
+    folder = str(archive / "graphjit")
+    before = list(files(folder))
+    assert len(before) == 1
+    archive.write_bytes(b"another")
+    assert list(files(folder)) != before
 
 
 def test_the_library_s_own_code_is_part_of_the_environment(tmp_path: Path) -> None:

@@ -152,6 +152,14 @@ def test_an_empty_table_has_no_valid_index(jit: Way) -> None:
     assert "lookup.py:17" in str(caught.value)
 
 
+def test_no_index_into_an_empty_axis_is_no_element() -> None:
+    empty, none = np.zeros((0, 3)), np.zeros(0, np.int64)
+    for function in (lambda t, i: (t[i],), lambda t, i: (t.T[:, i].T,)):
+        graph, values = trace(function, (empty, none))
+        for jit in (False, "numba", "llvm"):
+            assert ran(graph, values, jit=jit)[0][0].shape == (0, 3)
+
+
 # -- arrays --------------------------------------------------------------------------------------
 
 

@@ -15,8 +15,12 @@ import pytest
 
 from graphjit import train
 from graphjit.codegen import llvm_library
-from graphjit.codegen.loops import Gemm, Gemv, walk
+from graphjit.codegen.loops import (
+    Gemm,
+    Gemv,
+)
 from graphjit.codegen.native import host, made_for
+from graphjit.codegen.walks import walk
 from graphjit.control import while_loop
 from graphjit.errors import CompileError, DTypeError
 from graphjit.exports import NativeFunction, export

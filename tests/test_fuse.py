@@ -12,8 +12,13 @@ import pytest
 
 from graphjit import train
 from graphjit.codegen.epoch import Epoch
-from graphjit.codegen.loops import Kernel, Let, LoopProgram, walk
+from graphjit.codegen.loops import (
+    Kernel,
+    Let,
+    LoopProgram,
+)
 from graphjit.codegen.lower import lower
+from graphjit.codegen.walks import walk
 from graphjit.flags import override
 from graphjit.ir import TABLE, Builder, Graph, Symbol, aval_of, evaluate
 from graphjit.ir.verify import verify

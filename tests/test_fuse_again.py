@@ -22,11 +22,10 @@ from graphjit.codegen.loops import (
     Statement,
     Store,
     Value,
-    walk,
-    writes,
 )
 from graphjit.codegen.lower import lower
 from graphjit.codegen.share import share
+from graphjit.codegen.walks import walk, writes
 from graphjit.ir import evaluate
 from graphjit.passes import arrange, costs
 from graphjit.passes.adjoint import adjoint

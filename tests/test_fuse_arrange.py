@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graphjit.codegen.loops import Gemm, walk
+from graphjit.codegen.loops import (
+    Gemm,
+)
+from graphjit.codegen.walks import walk
 from graphjit.ir import Graph, evaluate
 from graphjit.ir.verify import verify
 from graphjit.passes import arrange as module

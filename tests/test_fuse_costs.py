@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graphjit.codegen.loops import Let, LoopProgram, walk
+from graphjit.codegen.loops import (
+    Let,
+    LoopProgram,
+)
 from graphjit.codegen.lower import lower
+from graphjit.codegen.walks import walk
 from graphjit.ir import Aval, evaluate
 from graphjit.ir.graph import Node
 from graphjit.passes import costs

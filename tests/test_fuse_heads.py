@@ -20,8 +20,8 @@ from graphjit.codegen.loops import (
     Statement,
     Store,
     Value,
-    walk,
 )
+from graphjit.codegen.walks import walk
 from graphjit.ir import evaluate
 from graphjit.passes.adjoint import adjoint
 from graphjit.passes.pipeline import PRIMAL, run

@@ -109,3 +109,34 @@ def test_the_error_of_a_negative_power_names_the_line() -> None:
     power = jit(lambda a, b: np.sum(a**b))
     with pytest.raises(PowerError, match=r"test_ieee.py(.|\n)*one of them a float"):
         power(np.array([2, 3]), np.array([1, -1]))
+
+
+@pytest.mark.parametrize("renderer", ["llvm", "numba"])
+@pytest.mark.parametrize("count", [1, 40])
+def test_signed_and_unsigned_numbers_of_64_bits_are_compared_exactly(
+    renderer: str, count: int
+) -> None:
+    values = [0, 1, 5, -1, -126, 2**63 - 1, -(2**63), 2**53 + 1]
+    signed = np.resize(np.array(values), 8 * count)
+    unsigned = np.repeat(np.array([0, 5, 2**63 - 1, 2**63, 2**64 - 1, 2**53], "u8"), 8 * count)
+    signed = np.resize(signed, len(unsigned))
+
+    def tests(a: Any, b: Any) -> Any:
+        return a < b, a <= b, a > b, a >= b, a == b, a != b
+
+    for a, b in ((signed, unsigned), (unsigned, signed), (signed.astype("i4"), unsigned)):
+        with override(renderer=renderer):
+            found = jit(tests)(a, b)
+        for expected, result in zip(tests(a, b), found, strict=True):
+            np.testing.assert_array_equal(result, expected)
+
+
+def test_powers_of_booleans_have_numpys_dtype() -> None:
+    truth = np.array([True, False])
+
+    def powers(x: Any) -> Any:
+        return x**2, x**3, x**2.0, np.power(x, 2), x[0] ** 2
+
+    for expected, found in zip(powers(truth), jit(powers)(truth), strict=True):
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)

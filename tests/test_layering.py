@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FOLDERS = {"graphjit": "graphjit", "ir": "graphjit.ir", "passes": "graphjit.passes"}
 LAYERS = (
-    {"errors", "flags", "digests", "records", "tuning"},
+    {"errors", "flags", "digests", "records", "tuning", "forks"},
     {"ir"},
     {"passes"},
     {"tracing", "codegen", "cache", "launch"},

@@ -23,11 +23,11 @@ from graphjit.codegen.loops import (
     Statement,
     Store,
     Value,
-    walk,
 )
 from graphjit.codegen.native import host, made_for
 from graphjit.codegen.picked import pick
 from graphjit.codegen.render_llvm import render
+from graphjit.codegen.walks import walk
 from graphjit.errors import IndexRangeError
 from graphjit.flags import override
 from graphjit.ir import Graph

@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 
 import graphjit
-from graphjit.codegen.loops import For, Gemm, Gemv, LoopProgram, Product, Store, walk
+from graphjit.codegen.loops import (
+    For,
+    Gemm,
+    Gemv,
+    LoopProgram,
+    Product,
+    Store,
+)
 from graphjit.codegen.lower import lower
+from graphjit.codegen.walks import walk
 from graphjit.flags import override
 from graphjit.passes.pipeline import PROGRAM, run
 from graphjit.tracing import trace as tracing

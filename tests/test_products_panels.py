@@ -19,9 +19,9 @@ from graphjit.codegen.loops import (
     Gemm,
     Kernel,
     LoopProgram,
-    walk,
 )
 from graphjit.codegen.lower import lower
+from graphjit.codegen.walks import walk
 from graphjit.ir import evaluate
 from graphjit.passes.adjoint import adjoint
 from graphjit.passes.pipeline import PRIMAL, PROGRAM, run

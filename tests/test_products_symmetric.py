@@ -10,8 +10,13 @@ import numpy as np
 import pytest
 
 from graphjit import grad, hessian, jit, vmap
-from graphjit.codegen.loops import Gemm, Kernel, Product, walk
+from graphjit.codegen.loops import (
+    Gemm,
+    Kernel,
+    Product,
+)
 from graphjit.codegen.lower import lower
+from graphjit.codegen.walks import walk
 from graphjit.flags import override
 from graphjit.passes.contractions import contractions
 from graphjit.passes.pipeline import PROGRAM, run

@@ -10,8 +10,17 @@ import pytest
 
 from graphjit import grad, jit
 from graphjit.codegen import triangles as lowering
-from graphjit.codegen.loops import Address, Buffer, For, Gemm, If, LoopProgram, Store, walk
+from graphjit.codegen.loops import (
+    Address,
+    Buffer,
+    For,
+    Gemm,
+    If,
+    LoopProgram,
+    Store,
+)
 from graphjit.codegen.lower import lower
+from graphjit.codegen.walks import walk
 from graphjit.ir import evaluate
 from graphjit.ir.parse import parse
 from graphjit.passes import triangles as remarks

@@ -111,6 +111,11 @@ def outcome(step: Callable[[], Any]) -> Any:
         return type(error)
 
 
+def parameters(cls: Any) -> list[inspect.Parameter]:
+    """Those of its constructor."""
+    return list(inspect.signature(cls).parameters.values())
+
+
 STEPS: dict[str, Callable[[Any], Any]] = {
     "repr": lambda cls: repr(cls(1)).rpartition(".")[2] if cls.__repr__ is not object else "",
     "default": lambda cls: (cls(1).b, cls(1).c),
@@ -132,7 +137,8 @@ STEPS: dict[str, Callable[[Any], Any]] = {
     "as dict": lambda cls: dataclasses.asdict(cls(1)),
     "copy": lambda cls: copy.deepcopy(cls(1, [2])).b,
     "match": lambda cls: cls.__match_args__,
-    "signature": lambda cls: list(inspect.signature(cls).parameters),
+    "signature": lambda cls: [(p.name, p.annotation) for p in parameters(cls)],
+    "hints": lambda cls: typing.get_type_hints(cls.__init__),
     "doc": lambda cls: cls.__doc__,
 }
 
@@ -189,7 +195,10 @@ def test_pickles_of_frozen_objects(cls: Any) -> None:
         lambda cls: cls.__doc__,
         lambda cls: list(cls.__annotations__),
         lambda cls: cls.__module__,
-        lambda cls: list(inspect.signature(cls).parameters),
+        lambda cls: [p.name for p in parameters(cls)],
+        lambda cls: [p.annotation is p.empty for p in parameters(cls)],
+        typing.get_type_hints,
+        lambda cls: typing.get_type_hints(cls.__new__),
     ],
 )
 def test_named_tuples_are_as_the_librarys(step: Callable[[Any], Any]) -> None:

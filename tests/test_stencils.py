@@ -10,7 +10,11 @@ import pytest
 
 import graphjit
 from graphjit import train
-from graphjit.codegen.loops import Fill, LoopProgram, walk
+from graphjit.codegen.loops import (
+    Fill,
+    LoopProgram,
+)
+from graphjit.codegen.walks import walk
 from graphjit.flags import override
 from graphjit.ir import Graph, evaluate
 from graphjit.ir.verify import verify

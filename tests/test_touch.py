@@ -12,9 +12,14 @@ import pytest
 import graphjit
 from graphjit import train
 from graphjit.codegen import lower as lowering
-from graphjit.codegen.loops import Fill, For, LoopProgram, walk
+from graphjit.codegen.loops import (
+    Fill,
+    For,
+    LoopProgram,
+)
 from graphjit.codegen.lower import lower
 from graphjit.codegen.plan import arena, plan
+from graphjit.codegen.walks import walk
 from graphjit.flags import override
 from graphjit.ir import Builder, Graph, aval_of, evaluate
 from graphjit.ir.verify import verify

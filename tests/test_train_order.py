@@ -67,6 +67,15 @@ def test_a_generator_that_is_given_moves_on(kind: Any) -> None:
 
 
 @pytest.mark.usefixtures("often")
+def test_an_old_generator_that_is_given_moves_on() -> None:
+    ours, theirs = (np.random.RandomState(np.random.PCG64(3)) for _ in range(2))
+    np.testing.assert_array_equal(
+        Draws(ours).permutation(50), np.random.default_rng(theirs).permutation(50)
+    )
+    assert ours.randint(1 << 30) == theirs.randint(1 << 30)
+
+
+@pytest.mark.usefixtures("often")
 def test_without_machine_code_numpy_draws() -> None:
     with override(jit=False):
         draws = Draws(0)

@@ -118,8 +118,17 @@ def sources(package: ModuleType) -> str:
     """
     found: Any = package.__path__
     roots = [os.path.realpath(folder) for folder in found]
-    lines = sorted(line for root in roots for line in stamps(root, len(root)))
+    lines = sorted(line for root in roots for line in files(root))
     return hexadecimal("\n".join(lines).encode())
+
+
+def files(folder: str) -> Iterator[str]:
+    """One line for each Python file below a folder, or one for the archive that has it."""
+    if Path(folder).is_dir():
+        yield from stamps(folder, len(folder))
+    else:
+        status = next(place for place in Path(folder).parents if place.exists()).stat()
+        yield f"{status.st_size} {status.st_mtime_ns}"
 
 
 def stamps(folder: str, start: int) -> Iterator[str]:

@@ -19,9 +19,8 @@ from graphjit.codegen.loops import (
     Product,
     Statement,
     Store,
-    touched,
-    walk,
 )
+from graphjit.codegen.walks import touched, walk
 from graphjit.records import NamedTuple
 
 Run = tuple[object, int, int]  # a loop inside: which, the bytes of a step, and how many steps

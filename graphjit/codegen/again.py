@@ -19,16 +19,13 @@ from graphjit.codegen.loops import (
     Let,
     Load,
     LoopProgram,
-    Scalar,
     Statement,
     Store,
     Value,
-    reads,
-    touched,
-    walk,
-    writes,
 )
 from graphjit.codegen.reach import moved, names, reaches
+from graphjit.codegen.renaming import renamed
+from graphjit.codegen.walks import reads, touched, walk, writes
 from graphjit.passes.costs import operation, rereading, storing
 from graphjit.records import NamedTuple
 from graphjit.tuning import caches
@@ -208,7 +205,7 @@ def with_nest(program: LoopProgram, kernel: Kernel, loop: For, nest: Nest) -> Ou
         terms = tuple((loop.index if n == nest.outer else n, s) for n, s in address.terms)
         return place(address._replace(terms=terms))
 
-    copy = renamed(program, moved([nest.loops], there))
+    copy = anew(program, moved([nest.loops], there))
     first = next(i for i, s in enumerate(loop.body) if reading([s], nest.buffer))
     body = moved(loop.body, place)
     whole = For(loop.index, loop.extent, [*body[:first], *copy, *body[first:]])
@@ -222,29 +219,11 @@ def ops(nest: For) -> str:
     return ", ".join(dict.fromkeys(s.op for s in walk([nest]) if isinstance(s, Let))) or "positive"
 
 
-def renamed(program: LoopProgram, statements: list[Statement]) -> list[Statement]:
+def anew(program: LoopProgram, statements: list[Statement]) -> list[Statement]:
     """Statements with new names for their values."""
-    fresh: dict[str, str] = {}
-
-    def name(value: Scalar) -> Scalar:
-        return value._replace(name=fresh[value.name]) if isinstance(value, Value) else value
-
-    def made(value: Value) -> Value:
-        program.names += 1
-        fresh[value.name] = f"v{program.names}"
-        return value._replace(name=fresh[value.name])
-
-    def one(s: Statement) -> Statement:
-        match s:
-            case For():
-                return For(s.index, s.extent, [one(inner) for inner in s.body])
-            case Load():
-                return s._replace(value=made(s.value))
-            case Let():
-                operands = tuple(name(v) for v in s.operands)
-                return s._replace(operands=operands, value=made(s.value))
-            case Store():
-                return s._replace(value=name(s.value))
-        return s
-
-    return [one(s) for s in statements]
+    known: dict[str, Value] = {}
+    for s in walk(statements):
+        if isinstance(s, Let | Load):
+            program.names += 1
+            known[s.value.name] = s.value._replace(name=f"v{program.names}")
+    return [renamed(s, known) for s in statements]

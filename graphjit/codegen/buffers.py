@@ -68,9 +68,20 @@ class Buffers:
             base, view = self.views[ident]
             node = self.graph.nodes[base]
             whole = view.contiguous and math.prod(view.shape) == node.aval.size
-            if whole and node.op not in ("input", "constant", "iota"):
+            part = bool(self.outputs[position].start) and self._is_carry(node)
+            if whole and node.op not in ("input", "constant", "iota") and not part:
                 homes.setdefault(base, position)
         return homes
+
+    def _is_carry(self, node: Node) -> bool:
+        """Whether each turn of a loop writes a value over that of the turn before.
+
+        That takes memory of its own, not a slice of what an outer loop stacks.
+        """
+        if node.op != "item":
+            return False
+        maker, index = self.graph.nodes[node.inputs[0]], node.params["index"]
+        return maker.op == "while" or (maker.op == "scan" and index < maker.params["carry"])
 
     def _parts(self) -> dict[int, tuple[int, int]]:
         """For each value that its loops can write into a joined array, that and the start there."""
@@ -155,7 +166,7 @@ class Buffers:
         if node.op == "power":
             self.program.checks.append((node.origin, 0))
             return len(self.program.checks)
-        if not node.params["size"]:
+        if not node.params["size"] and node.aval.size:
             fact = "an index is out of bounds for an axis of size 0"
             raise IndexRangeError(fact, origin=node.origin, operands=(node.aval,))
         self.program.checks.append((node.origin, node.params["size"]))

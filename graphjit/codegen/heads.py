@@ -7,7 +7,7 @@ row. What waits for nothing in the row is computed in a loop before, and read ba
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from graphjit.codegen.loops import (
     Address,
@@ -15,19 +15,18 @@ from graphjit.codegen.loops import (
     Check,
     For,
     Index,
-    Kernel,
     Let,
     Load,
     LoopProgram,
     Statement,
     Store,
     Value,
-    walk,
-    writes,
 )
 from graphjit.codegen.mathematics import described
 from graphjit.codegen.reach import PLAIN
-from graphjit.codegen.tails import ROWS, defined, named
+from graphjit.codegen.renaming import defined, named, renamed
+from graphjit.codegen.tails import ROWS, divide
+from graphjit.codegen.walks import walk, writes
 from graphjit.ir.aval import DType
 
 
@@ -37,10 +36,7 @@ def heads(program: LoopProgram) -> None:
     Args:
         program: Before its memory is planned; its kernels are changed.
     """
-    for at, kernel in enumerate(program.kernels):
-        whole = [part for s in kernel.statements for part in parted(program, s)]
-        if len(whole) > len(kernel.statements):
-            program.kernels[at] = Kernel(kernel.title, whole, kernel.origin)
+    divide(program, parted)
 
 
 def parted(program: LoopProgram, loop: Statement) -> Sequence[Statement]:
@@ -100,12 +96,15 @@ class Head:
         moved = set[int]().union(*(self.closures[at] for at in self.dear.values()))
         rest = self.rest(moved)
         wanted = {name: self.values[name] for name in self.dear if name in named(rest)}
-        known = {name: f"v{program.names + i}" for i, name in enumerate(self.places, 1)}
+        known = {
+            name: self.values[name]._replace(name=f"v{program.names + i}")
+            for i, name in enumerate(self.places, 1)
+        }
         program.names += len(known)
         places = {name: self.place(program, value.dtype) for name, value in wanted.items()}
         loads = [Load(value, places[name]) for name, value in wanted.items()]
         before = [renamed(self.statements[at], known) for at in sorted(moved)]
-        before += [Store(places[n], v._replace(name=known[n])) for n, v in wanted.items()]
+        before += [Store(places[n], known[n]) for n in wanted]
         index, extent = self.loop.index, self.loop.extent
         return [For(index, extent, before), For(index, extent, [*loads, *rest])]
 
@@ -125,20 +124,3 @@ class Head:
         size = self.loop.extent
         buffer = Buffer(f"t{program.names}", size, dtype, "work", (size,))
         return Address(buffer, 0, ((self.loop.index, 1),))
-
-
-def renamed(s: Statement, known: Mapping[str, str]) -> Statement:
-    """A statement that defines and reads other names."""
-    match s:
-        case Let():
-            operands = tuple(
-                x._replace(name=known.get(x.name, x.name)) if isinstance(x, Value) else x
-                for x in s.operands
-            )
-            s = s._replace(operands=operands)
-        case Load():
-            terms = tuple((known.get(name, name), step) for name, step in s.address.terms)
-            s = s._replace(address=s.address._replace(terms=terms))
-    if isinstance(s, Let | Load | Index):
-        return s._replace(value=s.value._replace(name=known[s.value.name]))
-    return s

@@ -15,10 +15,8 @@ from graphjit.codegen.loops import (
     Statement,
     Store,
     While,
-    reads,
-    touched,
-    writes,
 )
+from graphjit.codegen.walks import reads, touched, writes
 from graphjit.records import NamedTuple
 
 Span = tuple[Buffer, int, int]  # a work buffer, and the first and the last kernel that touches it

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from graphjit.cache.environment import installed
 from graphjit.codegen.code import process
+from graphjit.forks import Lock, started, unforked
 
 KNOWN = "0.50."  # versions of llvmlite with these functions
 TEXT, MESSAGE = c_char_p, POINTER(c_char_p)
@@ -238,26 +239,21 @@ class Once:
 
     def __init__(self) -> None:
         self._library: Library | None = None
-        self._unlocked()
-        if hasattr(os, "register_at_fork"):  # the thread that loads it is not in the child
-            os.register_at_fork(after_in_child=self._unlocked)
-
-    def _unlocked(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def __call__(self) -> Library:
         """It."""
-        with self._lock:
+        with self._lock, unforked():  # a child cannot go on with half a library
             self._library = self._library or loaded()
             return self._library
 
     def early(self) -> None:
         """Load it in a thread, and what it loads at its first work."""
         if self._library is None:
-            threading.Thread(target=self._first, name="graphjit loads LLVM").start()
+            started(threading.Thread(target=self._first, name="graphjit loads LLVM"))
 
     def _first(self) -> None:
-        with contextlib.suppress(Exception):  # whoever needs it meets the same
+        with contextlib.suppress(Exception), unforked():  # whoever needs it meets the same
             own = self()
             own.object_file(FIRST, own.cpu, "", 0, "")
 

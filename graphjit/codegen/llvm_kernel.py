@@ -34,8 +34,8 @@ from graphjit.codegen.loops import (
     Tape,
     Value,
     While,
-    walk,
 )
+from graphjit.codegen.walks import walk
 
 ROUNDS = 64  # of a while loop, for which a tape has room at first
 

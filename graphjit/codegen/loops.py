@@ -7,7 +7,6 @@ Every renderer reads this, and nothing else, of a program.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import field
 from typing import Any, Literal
 
@@ -301,67 +300,3 @@ class LoopProgram:
     checks: list[tuple[Origin | None, int]] = field(default_factory=list)
     names: int = 0
     blocks: list[tuple[Buffer, dict[str, int]]] = field(default_factory=list)
-
-
-def walk(statements: list[Statement]) -> Iterator[Statement]:
-    """All statements, those of loop bodies included."""
-    for statement in statements:
-        yield statement
-        match statement:
-            case For():
-                yield from walk(statement.body)
-            case While():
-                yield from walk(statement.test)
-                yield from walk(statement.body)
-            case If():
-                yield from walk(statement.then)
-                yield from walk(statement.otherwise)
-
-
-def touched(statements: Iterable[Statement]) -> Iterator[Buffer]:
-    """The buffers that statements have to do with, those of loop bodies included."""
-    for statement in walk(list(statements)):
-        yield from ends(statement)
-
-
-def ends(statement: Statement) -> list[Buffer]:
-    """The buffers that one statement reads, writes or needs by itself."""
-    uses = statement.uses if isinstance(statement, For | While | If) else ()
-    return [*reads(statement), *writes(statement), *uses]
-
-
-def reads(statement: Statement) -> list[Buffer]:
-    """The buffers a statement reads."""
-    match statement:
-        case Load():
-            return [statement.address.buffer]
-        case Store() if statement.op:
-            return [statement.address.buffer]
-        case Gemm():
-            return [statement.a.buffer, statement.b.buffer]
-        case Gemv() | PickedGemv():
-            return statement.sources
-        case Product():
-            more = [statement.c.buffer] if statement.add else []
-            return [statement.a.buffer, statement.b.buffer, *more]
-        case While():
-            return [statement.answer.buffer]
-        case If():
-            return [statement.which.buffer]
-    return []
-
-
-def writes(statement: Statement) -> list[Buffer]:
-    """The buffers a statement writes."""
-    match statement:
-        case Store():
-            return [statement.address.buffer]
-        case Fill():
-            return [statement.buffer]
-        case Gemm():
-            return [statement.c.buffer]
-        case Gemv() | PickedGemv():
-            return [statement.y.buffer]
-        case Product():
-            return [statement.c.buffer]
-    return []

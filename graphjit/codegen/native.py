@@ -11,6 +11,7 @@ from typing import Any
 from graphjit.codegen.libllvm import library
 from graphjit.codegen.link import linked
 from graphjit.errors import CompileError
+from graphjit.forks import unforked
 from graphjit.records import NamedTuple
 
 VECTOR_BYTES = (("avx512f", 64), ("avx", 32))  # and 16 where there is neither, as SSE2 and NEON
@@ -78,8 +79,10 @@ def object_file(text: str, level: int = BEST, passes: str = "") -> bytes:
         CompileError: the text is no module: a defect of the renderer that wrote it.
     """
     processor = host()
+    own = library()
     try:
-        return library().object_file(text, processor.cpu, processor.features, level, passes)
+        with unforked():
+            return own.object_file(text, processor.cpu, processor.features, level, passes)
     except RuntimeError as error:
         raise CompileError(f"LLVM does not take the generated text: {error}") from error
 

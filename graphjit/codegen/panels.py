@@ -13,8 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from graphjit.codegen.loops import Address, For, Gemm, Kernel, walk, writes
+from graphjit.codegen.loops import (
+    Address,
+    For,
+    Gemm,
+    Kernel,
+)
 from graphjit.codegen.nest import NAMES
+from graphjit.codegen.walks import walk, writes
 
 # Rows of a panel: with fewer a call reads the second operand too often, with more the result leaves
 # the second cache. Near a divisor is looked for, since all panels are alike.

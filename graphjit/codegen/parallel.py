@@ -27,9 +27,9 @@ from graphjit.codegen.loops import (
     Statement,
     Store,
     Value,
-    walk,
 )
 from graphjit.codegen.parallel_rows import Row, Scope, private_buffers
+from graphjit.codegen.walks import walk
 from graphjit.records import NamedTuple
 
 GRAIN = 50_000.0  # of a block, as ``duration`` counts: those who are done early find more to do

@@ -7,7 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from graphjit.codegen.accesses import Access
 from graphjit.codegen.llvm_loops import resolved
-from graphjit.codegen.loops import Buffer, For, LoopProgram, Statement, reads, walk, writes
+from graphjit.codegen.loops import (
+    Buffer,
+    For,
+    LoopProgram,
+    Statement,
+)
+from graphjit.codegen.walks import reads, walk, writes
 from graphjit.records import NamedTuple
 
 ROOM = 1 << 22  # bytes that a block may take for what a turn writes

@@ -27,9 +27,8 @@ from graphjit.codegen.loops import (
     Store,
     Value,
     While,
-    reads,
-    writes,
 )
+from graphjit.codegen.walks import reads, writes
 from graphjit.records import NamedTuple
 from graphjit.tuning import caches
 

@@ -21,13 +21,10 @@ from graphjit.codegen.loops import (
     Statement,
     Store,
     Value,
-    ends,
-    reads,
-    walk,
-    writes,
 )
 from graphjit.codegen.pack import Life, packed
 from graphjit.codegen.touch import touch
+from graphjit.codegen.walks import ends, reads, walk, writes
 from graphjit.ir.aval import dtype_name
 from graphjit.records import NamedTuple
 
@@ -132,8 +129,10 @@ def donate(program: LoopProgram, donated: dict[int, int], *, copied: bool) -> No
     writers = {}
     for out, into in pairs.items():
         writer = sole_writer(ends, out)
-        fits = writer is not None and overwrites(placed([*visited(writer.statements)]), out, into)
-        if writer is not None and fits and movable(program.kernels, ends, writer):
+        if writer is None or out.start != into.start:  # a name for another place says no place
+            continue
+        fits = overwrites(placed([*visited(writer.statements)]), out, into)
+        if fits and movable(program.kernels, ends, writer):
             program.kernels.remove(writer)
             program.kernels.append(writer)
             writers[out] = writer

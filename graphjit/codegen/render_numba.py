@@ -23,11 +23,11 @@ from graphjit.codegen.loops import (
     Store,
     Tape,
     While,
-    walk,
 )
 from graphjit.codegen.mathematics.describe import described
 from graphjit.codegen.plan import argument_order, lifetimes
 from graphjit.codegen.products import written_out
+from graphjit.codegen.walks import walk
 from graphjit.ir.aval import dtype_name
 from graphjit.ir.graph import Origin
 

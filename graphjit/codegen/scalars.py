@@ -14,6 +14,11 @@ BOOLEAN = frozenset({
     "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "isnan", "isinf",
     "isfinite", "signbit", "logical_and", "logical_or", "logical_xor", "logical_not",
 })  # fmt: skip
+# What a comparison is when its operands change places.
+MIRRORED = {
+    "less": "greater", "less_equal": "greater_equal", "greater": "less",
+    "greater_equal": "less_equal", "equal": "equal", "not_equal": "not_equal",
+}  # fmt: skip
 # What AVX-512's fixupimm calls classes of numbers, and what it puts in their place.
 CLASSES = {
     "nan": 0x11, "zero": 1 << 8, "one": 1 << 12, "minus_infinity": 1 << 16, "infinity": 1 << 20,
@@ -46,7 +51,18 @@ class Scalars:
         """``op`` on values; the result has their dtype, or is a bool for a test."""
         kind = [o.dtype for o in operands if not isinstance(o, NUMBERS)][-1]
         scalars = tuple([Constant(o, kind) if isinstance(o, NUMBERS) else o for o in operands])
+        if op in MIRRORED and scalars[0].dtype != scalars[1].dtype:
+            return self._compare(op, *scalars)
         return self._let(op, scalars, dtype or (BOOL if op in BOOLEAN else kind))
+
+    def _compare(self, op: str, a: Scalar, b: Scalar) -> Scalar:
+        """A test of int64 with uint64, exact as NumPy's: what is below 0 is the smaller."""
+        if a.dtype.kind == "u":
+            return self._compare(MIRRORED[op], b, a)
+        test = self.op(op, self.cast(a, b.dtype), b)
+        if op in ("less", "less_equal", "not_equal"):
+            return self.logical_or(self.less(a, 0), test)
+        return self.logical_and(self.greater_equal(a, 0), test)
 
     def cast(self, x: Scalar, dtype: Any) -> Scalar:
         """The value in another dtype; no statement where it has it already."""

@@ -25,15 +25,12 @@ from graphjit.codegen.loops import (
     Kernel,
     LoopProgram,
     Statement,
-    reads,
-    touched,
-    walk,
-    writes,
 )
 from graphjit.codegen.nest import NAMES
 from graphjit.codegen.panels import cut as cut_in_panels
 from graphjit.codegen.panels import target, worthless
 from graphjit.codegen.reach import NOWHERE, PLAIN, Reach, moved, names, reaches
+from graphjit.codegen.walks import reads, touched, walk, writes
 from graphjit.records import NamedTuple
 
 WORTH = 32 * 1024  # bytes that two kernels hand on: the first level of most caches

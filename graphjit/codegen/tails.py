@@ -7,27 +7,24 @@ loop over all rows follows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from graphjit.codegen.loops import (
     Address,
     Buffer,
     Check,
     For,
-    Index,
     Kernel,
     Let,
     Load,
     LoopProgram,
-    Scalar,
     Statement,
     Store,
     Value,
-    touched,
-    walk,
-    writes,
 )
 from graphjit.codegen.reach import PLAIN
+from graphjit.codegen.renaming import defined, named, renamed, used
+from graphjit.codegen.walks import touched, walk, writes
 
 ROWS = 256  # from which on a second loop is worth its text
 FUNCTIONS = frozenset({"log", "log1p", "exp", "expm1", "tanh", "sin", "cos", "erf"})
@@ -39,6 +36,13 @@ def tails(program: LoopProgram) -> None:
     Args:
         program: Before its memory is planned; its kernels are changed.
     """
+    divide(program, parted)
+
+
+def divide(
+    program: LoopProgram, parted: Callable[[LoopProgram, Statement], Sequence[Statement]]
+) -> None:
+    """Put the parts of each statement in its place, where there are more than one."""
     for at, kernel in enumerate(program.kernels):
         whole = [part for s in kernel.statements for part in parted(program, s)]
         if len(whole) > len(kernel.statements):
@@ -78,42 +82,6 @@ def following(body: Sequence[Statement], seed: int) -> set[int]:
     return found if plain and not stored & elsewhere else set()
 
 
-def defined(statements: Iterable[Statement]) -> set[str]:
-    """The values that statements define or update."""
-    inside = walk(list(statements))
-    return {v.name for s in inside if isinstance(v := getattr(s, "value", None), Value)
-            and not isinstance(s, Store)}  # fmt: skip
-
-
-def used(statements: Iterable[Statement]) -> dict[str, Value]:
-    """The values that statements compute with."""
-    return {v.name: v for s in walk(list(statements)) for v in operands(s) if isinstance(v, Value)}
-
-
-def named(statements: Iterable[Statement]) -> set[str]:
-    """The values and loops that statements compute with, or find their way by."""
-    found = set[str]()
-    for s in walk(list(statements)):
-        found.update(v.name for v in operands(s) if isinstance(v, Value))
-        if isinstance(s, Load | Store):
-            found.update(name for name, _ in s.address.terms)
-        elif isinstance(s, Index):
-            found.update(name for name, _ in s.terms)
-    return found
-
-
-def operands(s: Statement) -> tuple[Scalar, ...]:
-    """What a statement computes with."""
-    match s:
-        case Let():
-            return s.operands
-        case Store():
-            return (s.value,)
-        case Check():
-            return (s.index,)
-    return ()
-
-
 def needs(body: Sequence[Statement], places: set[int]) -> list[tuple[int, Value]] | None:
     """What statements wait for of the others, and where it is ready; None if it changes later."""
     own = defined(body[at] for at in places)
@@ -146,21 +114,7 @@ def split(
     for at, s in enumerate(loop.body):
         first += stores.get(at, [])
         if at in places:
-            last.append(replaced(s, known))
+            last.append(renamed(s, known))
         else:
             first.append(s)
     return [For(loop.index, loop.extent, first), For(loop.index, loop.extent, last)]
-
-
-def replaced(s: Statement, known: dict[str, Value]) -> Statement:
-    """A statement on other values."""
-
-    def one(x: Scalar) -> Scalar:
-        return known.get(x.name, x) if isinstance(x, Value) else x
-
-    match s:
-        case Let():
-            return s._replace(operands=tuple(map(one, s.operands)))
-        case Store():
-            return s._replace(value=one(s.value))
-    return s

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from graphjit.codegen.code import Code
+from graphjit.forks import Lock, started, told
 
 QUICK = 0  # the level at which code is made five to ten times faster, and runs slower
 PAUSE = 0.05  # seconds in which no program was built, before better code is made
@@ -17,8 +18,13 @@ class Turns:
     """Who is served by LLVM, which serves one thread at a time: first what a call waits for."""
 
     def __init__(self) -> None:
+        self._turn, self._counting = Lock(), Lock()
+        self.forked()
+        told(self)
+
+    def forked(self) -> None:
+        """Nobody is at anything."""
         self._building, self._built = 0, 0.0
-        self._turn, self._counting = threading.Lock(), threading.Lock()
         self._awaited = threading.Event()
 
     @contextmanager
@@ -32,7 +38,7 @@ class Turns:
 
     def _count(self, more: int) -> None:
         with self._counting:
-            self._building += more
+            self._building = max(0, self._building + more)  # a child begins with none
             self._built = time.monotonic()
 
     def take(self, make: Callable[[], Code]) -> Code:
@@ -74,20 +80,30 @@ class Improvement:
     ) -> None:
         self._make, self._done, self._failed = make, done, failed
         # Not a daemon: the process must not end while LLVM is at work.
+        self._begin()
+
+    def _begin(self) -> None:
         self._thread = threading.Thread(target=self._run, name="graphjit compiles")
-        self._thread.start()
+        self._ended = False
+        if not started(self._thread):
+            self._ended = True
 
     def _run(self) -> None:
         try:
             self._done(turns.take(self._make))
         except Exception as error:  # noqa: BLE001 - raised again where the program is called
             self._failed(error)
+        finally:
+            self._ended = True
 
     @property
     def pending(self) -> bool:
-        """Whether it is still being made."""
-        return self._thread.is_alive()
+        """Whether it is still being made; begun again in a child, whose parent was at it."""
+        if not self._thread.is_alive() and not self._ended:
+            self._begin()
+        return not self._ended
 
     def wait(self) -> None:
         """Return when it is made."""
-        turns.wait(self._thread)
+        if self.pending:
+            turns.wait(self._thread)

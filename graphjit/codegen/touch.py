@@ -21,13 +21,9 @@ from graphjit.codegen.loops import (
     Statement,
     Store,
     Value,
-    ends,
-    reads,
-    touched,
-    walk,
-    writes,
 )
 from graphjit.codegen.updates import Part, Update, needed, update_of
+from graphjit.codegen.walks import ends, reads, touched, walk, writes
 from graphjit.records import NamedTuple
 
 

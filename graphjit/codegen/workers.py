@@ -9,18 +9,18 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 from graphjit.codegen.blas import find
+from graphjit.forks import Lock
 
 LINE = 64
 LEVEL = 0  # of code generation: the pool waits and counts; a higher one takes four times as long
 ENTRY = "graphjit_parallel"  # what code calls
-_lock = threading.Lock()
+_lock = Lock()
 
 
 def cores() -> int:
@@ -64,8 +64,6 @@ class Workers:
 
     def reset(self) -> None:
         """A pool without threads, as a new process has it."""
-        global _lock  # noqa: PLW0603 - another thread may have had it when the process was forked
-        _lock = threading.Lock()
         ctypes.memset(self._start, 0, self._pool.SIZE)
         self._word("usual").value = cores()
         self.limit(self._limit)

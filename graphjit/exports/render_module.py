@@ -9,11 +9,19 @@ import numpy as np
 
 from graphjit.codegen.expressions import affine, name
 from graphjit.codegen.llvm_loops import resolved
-from graphjit.codegen.loops import Address, For, Gemm, Let, Statement, Tape, walk
+from graphjit.codegen.loops import (
+    Address,
+    For,
+    Gemm,
+    Let,
+    Statement,
+    Tape,
+)
 from graphjit.codegen.mathematics.describe import described, scalar_function
 from graphjit.codegen.mathematics.text import dependencies, python_text
 from graphjit.codegen.plan import arena, argument_order
 from graphjit.codegen.render_numba import ROUNDS, Writer, describe
+from graphjit.codegen.walks import walk
 from graphjit.exports.constants import INDENTED, constant, stored
 from graphjit.exports.declare import codes, line
 from graphjit.exports.form import Form, Item

@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graphjit.codegen.loops import LoopProgram, Tape, walk
+from graphjit.codegen.loops import (
+    LoopProgram,
+    Tape,
+)
 from graphjit.codegen.native import host, made_for, object_file
 from graphjit.codegen.render_llvm import Rendered
+from graphjit.codegen.walks import walk
 from graphjit.errors import CompileError
 from graphjit.exports.declare import header
 from graphjit.exports.entry import plain, render

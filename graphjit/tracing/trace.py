@@ -37,7 +37,7 @@ RANDOM_HINT = (
 
 _active: ContextVar[Builder | None] = ContextVar("graphjit_active_trace", default=None)
 active = _active.get
-_count, _counting = ctypes.c_int64(), threading.Lock()
+_count, _counting = ctypes.c_int64(), threading.RLock()  # a signal may come while it is held
 
 
 def traces_address() -> int:

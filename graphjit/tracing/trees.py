@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import optree
 
 from graphjit.errors import DTypeError, GraphJITError, TraceError
+from graphjit.forks import Lock
 from graphjit.ir.aval import Aval, supported
 from graphjit.ir.symbol import Symbol, leaked
 from graphjit.records import dataclass
@@ -25,7 +25,7 @@ PLAIN_MODULES = ("builtins", "numpy")  # whose classes are no dataclasses and li
 
 _plain: set[type] = {Symbol}
 _registered: set[type] = set()
-_lock = threading.Lock()
+_lock = Lock()
 
 
 def flatten(tree: Any) -> tuple[list[Any], optree.PyTreeSpec]:

@@ -69,7 +69,7 @@ def checked_batch(batch_size: int | None, arrays: tuple[NDArray[Any], ...]) -> i
     examples = len(arrays[0])
     if batch_size is None:
         return examples
-    if not isinstance(batch_size, int | np.integer):
+    if not whole(batch_size):
         raise DTypeError(
             f"batch_size must be an int or None, not {batch_size!r}", origin=user_line()
         )
@@ -81,3 +81,22 @@ def checked_batch(batch_size: int | None, arrays: tuple[NDArray[Any], ...]) -> i
             hint=f"Choose batch_size between 1 and {examples}, or None for all at once.",
         )
     return int(batch_size)
+
+
+def checked_epochs(epochs: int) -> int:
+    """How often to visit all examples, or how many steps of gradient descent to take.
+
+    Raises:
+        ShapeError: it is negative.
+        DTypeError: it is no int.
+    """
+    if not whole(epochs):
+        raise DTypeError(f"epochs, or steps, must be an int, not {epochs!r}", origin=user_line())
+    if epochs < 0:
+        raise ShapeError(f"epochs, or steps, must be 0 or more, not {epochs}", origin=user_line())
+    return int(epochs)
+
+
+def whole(value: object) -> bool:
+    """Whether a value is an integer, and no truth value."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +10,9 @@ import numpy as np
 
 from graphjit.codegen.epoch import Epoch
 from graphjit.flags import current
+from graphjit.forks import Lock, unforked
 from graphjit.tracing.trees import flatten
-from graphjit.train.checks import check_optimizer, checked_batch, checked_data
+from graphjit.train.checks import check_optimizer, checked_batch, checked_data, checked_epochs
 from graphjit.train.kept import loop_of
 from graphjit.train.loop import NativeLoop
 from graphjit.train.optimizers import Optimizer, Schedule, is_float, sgd
@@ -25,7 +25,7 @@ from graphjit.transforms.gradient import checked_budget
 Loss = Callable[..., Any]
 
 _loops: weakref.WeakKeyDictionary[Any, dict[Any, NativeLoop]] = weakref.WeakKeyDictionary()
-_lock = threading.Lock()
+_lock = Lock()
 
 
 def gradient_descent(
@@ -105,7 +105,9 @@ def minimize(
         parameters of that moment.
 
     Raises:
-        ShapeError: data of different lengths, no data, or a batch larger than the data.
+        ShapeError: data of different lengths, no data, a batch larger than the data, or fewer
+            than 0 epochs.
+        DTypeError: ``batch_size`` or ``epochs`` is no int.
         TrainingError: the loss was NaN or infinite; its ``result`` has the last parameters whose
             loss was finite, and the losses up to there.
         GraphJITError: the loss cannot be traced or differentiated.
@@ -118,7 +120,7 @@ def minimize(
     setup = Setup(loss, optimizer, params, state, arrays, epoch, checked_budget(budget))
     loop, fresh = loop_for(setup)
     order = Order(epoch, Draws(seed) if shuffle else None)
-    training = Training(loop, setup, order, tolerance, epochs * epoch.steps)
+    training = Training(loop, setup, order, tolerance, checked_epochs(epochs) * epoch.steps)
     with interruptible() as interrupted, bar(progress, training.total) as shown:
         reason = training.run(interrupted, shown)
     result = training.result(reason, fresh=fresh)
@@ -137,7 +139,7 @@ def loop_for(setup: Setup) -> tuple[NativeLoop, bool]:
     flags = current()
     ways = flags.jit, flags.renderer, flags.skip, flags.threads
     key = (spec, forms, setup.epoch, setup.budget, type(setup.optimizer), fields, ways)
-    with _lock:
+    with _lock, unforked():
         known = _loops.setdefault(setup.loss, {})
         loop = known.get(key)
         if loop is not None and not loop.changed():

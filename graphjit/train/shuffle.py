@@ -21,6 +21,7 @@ from graphjit.flags import current
 OFTEN = 1 << 21  # examples that NumPy orders in the time that it takes to make the code
 SAMPLES = 1, 2, 3, 64, 65, 1000
 LARGEST = 1 << 31  # from which on NumPy draws numbers of 64 bits
+GIVEN = np.random.Generator, np.random.BitGenerator, np.random.RandomState
 
 # R. Durstenfeld, "Algorithm 235: random permutation" (CACM 7, 1964). For each place from the last
 # one down a number up to it: 32 bits, those above the highest of the place cleared, and again where
@@ -107,7 +108,7 @@ class Draws:
 
     def __init__(self, seed: Any) -> None:
         self.generator = np.random.default_rng(seed)
-        given = isinstance(seed, np.random.Generator | np.random.BitGenerator)
+        given = isinstance(seed, GIVEN)  # which is to stand afterwards where NumPy would leave it
         plain = type(self.generator.bit_generator) is np.random.PCG64 and not given
         self.own = plain and sys.byteorder == "little"
         self.words: NDArray[np.uint32] | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 import sys
-import threading
 import types
 import warnings
 import weakref
@@ -14,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self, get_args
 
 from graphjit.errors import RecompileWarning, TraceError
+from graphjit.forks import Lock, unforked
 from graphjit.garbage import uncollected
 from graphjit.ir.builder import Builder
 from graphjit.ir.dispatch import builder_of, lift
@@ -72,7 +72,7 @@ class Compiled:
         self._statics = Statics.of(function, static_argnames, static_argnums)
         self.stats = Stats()
         self._native = NativeCalls(self, self.stats)
-        self._lock = threading.RLock()
+        self._lock = Lock()
         self._programs: dict[Any, Specialisation] = {}
         self._last: Specialisation | None = None
         self._newest: Arguments | None = None
@@ -180,7 +180,7 @@ class Compiled:
         # The name is written into the generated text, so only letters and digits are let through.
         text_name = re.sub(r"\W+", "_", self.__name__, flags=re.ASCII)
         full_name = f"{self.__module__}.{self.__qualname__}"
-        with uncollected(), compiled_for(self._options[-1]):
+        with uncollected(), unforked(), compiled_for(self._options[-1]):
             from graphjit.transforms.kept import Making, obtained  # loads what compiles
 
             made = obtained(

@@ -84,8 +84,8 @@ def report(name: str, specialisation: Any) -> CompileReport:
 
 def counted(derived: Any, program: Any) -> dict[str, int]:
     """How much there was to do."""
-    from graphjit.codegen.loops import walk  # both loaded with the first program that is built
     from graphjit.codegen.plan import arena
+    from graphjit.codegen.walks import walk
 
     kernels = program.loops.kernels
     return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.errors import DTypeError, ShapeError, TraceError
+from graphjit.forks import Lock, unforked
 from graphjit.ir.aval import Aval
 from graphjit.ir.dispatch import builder_of, lift
 from graphjit.ir.graph import Graph
@@ -111,14 +111,14 @@ class Lazy:
     name: str
     threads: int | None = None
     program: Program | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: Lock = field(default_factory=Lock)
 
     def __call__(self, values: Sequence[Any]) -> list[Any]:
         """The outputs for concrete inputs."""
         with self.lock:
             if self.program is None:
                 name = "".join(c if c.isascii() and c.isalnum() else "_" for c in self.name)
-                with compiled_for(self.threads):
+                with unforked(), compiled_for(self.threads):
                     self.program = build_program(self.graph, name, ())
         avals = self.graph.avals(self.graph.inputs)
         pairs = zip(values, avals, strict=True)

@@ -1,0 +1,84 @@
+"""What statements of loop programs hold, read and write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from graphjit.codegen.loops import (
+    Buffer,
+    Fill,
+    For,
+    Gemm,
+    Gemv,
+    If,
+    Load,
+    PickedGemv,
+    Product,
+    Statement,
+    Store,
+    While,
+)
+
+
+def walk(statements: list[Statement]) -> Iterator[Statement]:
+    """All statements, those of loop bodies included."""
+    for statement in statements:
+        yield statement
+        match statement:
+            case For():
+                yield from walk(statement.body)
+            case While():
+                yield from walk(statement.test)
+                yield from walk(statement.body)
+            case If():
+                yield from walk(statement.then)
+                yield from walk(statement.otherwise)
+
+
+def touched(statements: Iterable[Statement]) -> Iterator[Buffer]:
+    """The buffers that statements have to do with, those of loop bodies included."""
+    for statement in walk(list(statements)):
+        yield from ends(statement)
+
+
+def ends(statement: Statement) -> list[Buffer]:
+    """The buffers that one statement reads, writes or needs by itself."""
+    uses = statement.uses if isinstance(statement, For | While | If) else ()
+    return [*reads(statement), *writes(statement), *uses]
+
+
+def reads(statement: Statement) -> list[Buffer]:
+    """The buffers a statement reads."""
+    match statement:
+        case Load():
+            return [statement.address.buffer]
+        case Store() if statement.op:
+            return [statement.address.buffer]
+        case Gemm():
+            return [statement.a.buffer, statement.b.buffer]
+        case Gemv() | PickedGemv():
+            return statement.sources
+        case Product():
+            more = [statement.c.buffer] if statement.add else []
+            return [statement.a.buffer, statement.b.buffer, *more]
+        case While():
+            return [statement.answer.buffer]
+        case If():
+            return [statement.which.buffer]
+    return []
+
+
+def writes(statement: Statement) -> list[Buffer]:
+    """The buffers a statement writes."""
+    match statement:
+        case Store():
+            return [statement.address.buffer]
+        case Fill():
+            return [statement.buffer]
+        case Gemm():
+            return [statement.c.buffer]
+        case Gemv() | PickedGemv():
+            return [statement.y.buffer]
+        case Product():
+            return [statement.c.buffer]
+    return []
