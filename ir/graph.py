@@ -92,6 +92,11 @@ class Node:
     results: tuple[Aval, ...] = ()
 
     @property
+    def of_user(self) -> bool:
+        """Whether a line of the user's computes it, and no backward pass or basis of ours."""
+        return self.origin is not None and not self.origin.adjoint
+
+    @property
     def bodies(self) -> tuple[Graph, ...]:
         """The graphs that the node carries: among its params, or in a tuple or list of them."""
         if not self.params:

@@ -91,9 +91,8 @@ def symmetric(graph: Graph, node: Node) -> bool:
     a, b = node.inputs
     if a == b:
         return True
-    backward = node.origin is None or node.origin.adjoint
     axis = first.index(row)
-    return backward and unscaled(graph, a, axis) == unscaled(graph, b, axis)
+    return not node.of_user and unscaled(graph, a, axis) == unscaled(graph, b, axis)
 
 
 def unscaled(graph: Graph, ident: int, axis: int) -> int:

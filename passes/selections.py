@@ -41,7 +41,7 @@ def selection(x: Term) -> Selection | None:
     if x.op == "where" and x[0].op == "equal" and x[2].number == 0:
         found = None if negative_zero(x[2].number) else compared(*x[0])
         return scaled(found, x[1])
-    if x.op in ("multiply", "strong_multiply") and of_no_user(x):
+    if x.op in ("multiply", "strong_multiply") and not x.node.of_user:
         for matrix, factor in either(*x):
             found = selection(matrix) if matrix.op == "cast" else None
             if found is not None:
@@ -95,11 +95,6 @@ def vector(x: Term, axis: int) -> Term | None:
     return x.make("broadcast", flat, shape=(x.shape[axis],))
 
 
-def of_no_user(x: Term) -> bool:
-    """Whether a node is of a backward pass, or of a basis."""
-    return x.node.origin is None or x.node.origin.adjoint
-
-
 # -- the product ----------------------------------------------------------------------------------
 
 
@@ -110,7 +105,9 @@ def by_selection(site: Site, a: Term, b: Term) -> Term | None:
         if len(letters) == 2 and matrix.op in ("cast", "where", "multiply", "strong_multiply"):
             found = selection(matrix)
             if found is not None:
-                return Selected(site, found, letters, x, axes, result).value(of_no_user(matrix))
+                return Selected(site, found, letters, x, axes, result).value(
+                    not matrix.node.of_user
+                )
     return None
 
 

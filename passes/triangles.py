@@ -70,7 +70,7 @@ def of_operands(graph: Graph, node: Node) -> dict[str, Any]:
     ):
         found = triangle(graph, graph.nodes[ident])
         if found is not None:
-            finite = 0 if backward(node) else 1 + found.masked
+            finite = 1 + found.masked if node.of_user else 0
             return {"zeros": (side, *found.named(letters), finite)}
     return {}
 
@@ -89,16 +89,11 @@ def of_result(graph: Graph, node: Node) -> dict[str, Any]:
 
 def chosen(graph: Graph, user: Node, node: Node) -> Triangle | None:
     """The triangle of a matrix outside of which what it is does not count for a user."""
-    masked = user.op in PRODUCTS and backward(user)
+    masked = user.op in PRODUCTS and not user.of_user
     if masked or user.inputs[1:2] == (node.id,):
         found = triangle(graph, user) if user.op == "where" or masked else None
         return found and found._replace(masked=False)
     return None
-
-
-def backward(node: Node) -> bool:
-    """Whether zeros win over what is infinite."""
-    return node.origin is None or node.origin.adjoint
 
 
 def triangle(graph: Graph, node: Node) -> Triangle | None:

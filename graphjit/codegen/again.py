@@ -24,7 +24,7 @@ from graphjit.codegen.loops import (
     Value,
 )
 from graphjit.codegen.reach import moved, names, reaches
-from graphjit.codegen.renaming import renamed
+from graphjit.codegen.renaming import operands, renamed
 from graphjit.codegen.walks import reads, touched, walk, writes
 from graphjit.passes.costs import operation, rereading, storing
 from graphjit.records import NamedTuple
@@ -139,8 +139,7 @@ def closed(statements: Iterable[Statement]) -> bool:
     """Whether statements use no values but their own, each of which has one definition."""
     known = set[str]()
     for s in statements:
-        used = s.operands if isinstance(s, Let) else (s.value,) if isinstance(s, Store) else ()
-        if any(isinstance(v, Value) and v.name not in known for v in used):
+        if any(isinstance(v, Value) and v.name not in known for v in operands(s)):
             return False
         if isinstance(s, Let | Load):
             if s.value.name in known:

@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 from graphjit.codegen.loops import (
-    Address,
-    Buffer,
     Check,
     For,
     Index,
@@ -25,9 +23,8 @@ from graphjit.codegen.loops import (
 from graphjit.codegen.mathematics import described
 from graphjit.codegen.reach import PLAIN
 from graphjit.codegen.renaming import defined, named, renamed
-from graphjit.codegen.tails import ROWS, divide
+from graphjit.codegen.tails import ROWS, divide, each_turn
 from graphjit.codegen.walks import walk, writes
-from graphjit.ir.aval import DType
 
 
 def heads(program: LoopProgram) -> None:
@@ -101,7 +98,9 @@ class Head:
             for i, name in enumerate(self.places, 1)
         }
         program.names += len(known)
-        places = {name: self.place(program, value.dtype) for name, value in wanted.items()}
+        places = {
+            name: each_turn(program, self.loop, value.dtype) for name, value in wanted.items()
+        }
         loads = [Load(value, places[name]) for name, value in wanted.items()]
         before = [renamed(self.statements[at], known) for at in sorted(moved)]
         before += [Store(places[n], known[n]) for n in wanted]
@@ -117,10 +116,3 @@ class Head:
                 found.append(s)
                 wanted |= named([s])
         return [*reversed(found), *self.loop.body[len(self.statements) :]]
-
-    def place(self, program: LoopProgram, dtype: DType) -> Address:
-        """Memory for a value of each row."""
-        program.names += 1
-        size = self.loop.extent
-        buffer = Buffer(f"t{program.names}", size, dtype, "work", (size,))
-        return Address(buffer, 0, ((self.loop.index, 1),))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphjit.codegen.llvm_chain import widened
-from graphjit.codegen.llvm_instructions import binary, select
+from graphjit.codegen.llvm_instructions import binary, select, shuffled
 from graphjit.codegen.llvm_loops import INLINED, Inner, calls, shape_of
 from graphjit.codegen.llvm_mathematics import form
 from graphjit.codegen.llvm_scalars import operation
@@ -175,9 +175,8 @@ class InnerLoop:
         if name not in self.before:
             return w.statement(s)
         old, new = self.before[name], w.read(self.earlier[name])
-        places = ", ".join(f"i32 {lanes - 1 + i}" for i in range(lanes))
-        text = f"shufflevector {old}, {new}, <{lanes} x i32> <{places}>"
-        w.known[name], self.before[name] = w.value(text, new.dtype, lanes), new
+        places = range(lanes - 1, 2 * lanes - 1)
+        w.known[name], self.before[name] = shuffled(w, old, places, new), new
         return None
 
     def identity(self, value: Value) -> Operand:
@@ -205,9 +204,7 @@ def half_of(w: Body, vector: Operand, start: int, count: int) -> Operand:
     """Some lanes of a vector."""
     if count == 1:
         return w.element(vector, start)
-    places = ", ".join(f"i32 {start + i}" for i in range(count))
-    text = f"shufflevector {vector}, {vector.kind} poison, <{count} x i32> <{places}>"
-    return w.value(text, vector.dtype, count)
+    return shuffled(w, vector, range(start, start + count))
 
 
 def neutral(op: str, dtype: DType) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,16 @@ def select(body: Body, condition: Operand, a: Operand, b: Operand) -> Operand:
     """``a`` in the lanes where the condition holds, else ``b``."""
     condition, a, b = body.alike(condition, a, b)
     return body.value(f"select {condition}, {a}, {b}", a.dtype, a.lanes)
+
+
+def shuffled(
+    body: Body, x: Operand, places: Sequence[int], other: Operand | None = None
+) -> Operand:
+    """The lanes at places, counted on in another vector of as many."""
+    second = f"{x.kind} poison" if other is None else str(other)
+    index = ", ".join(f"i32 {i}" for i in places)
+    text = f"shufflevector {x}, {second}, <{len(places)} x i32> <{index}>"
+    return body.value(text, x.dtype, len(places))
 
 
 def scalarised(body: Body, name: str, operands: list[Operand], dtype: DType) -> Operand:

@@ -115,12 +115,6 @@ class MatrixBody(Body):
             parts = [*sums, *parts[2 * len(sums) :]]
         return parts[0]
 
-    def shuffled(self, a: Operand, b: Operand, places: Sequence[int]) -> Operand:
-        """Lanes of two vectors."""
-        mask = ", ".join(f"i32 {i}" for i in places)
-        text = f"shufflevector {a}, {b}, <{len(places)} x i32> <{mask}>"
-        return self.value(text, self.dtype, len(places))
-
     def tiles(self, extent: int, size: int, turn: Callable[[Operand], None]) -> None:
         """``turn`` at 0, size, 2 size, ...; the last begins early enough to be a whole one.
 

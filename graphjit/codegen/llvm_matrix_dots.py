@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from graphjit.codegen.llvm_instructions import shuffled
 from graphjit.codegen.llvm_matrix import (
     BUSY,
     MatrixBody,
@@ -115,15 +116,15 @@ class DotsBody(MatrixBody):
         if len(low) == 1:
             first, second = self.element(a, 0), self.element(a, 1)
         else:
-            first = self.shuffled(a, other, low)
-            second = self.shuffled(a, other, [i + parts // 2 for i in low])
+            first = shuffled(self, a, low, other)
+            second = shuffled(self, a, [i + parts // 2 for i in low], other)
         return self.value(f"fadd {first}, {second.text}", a.dtype, len(low))
 
     def beside(self, a: Operand, b: Operand) -> Operand:
         """The lanes of two vectors."""
         if a.lanes == 1:
             return self.collected([a, b])
-        return self.shuffled(a, b, range(2 * a.lanes))
+        return shuffled(self, a, range(2 * a.lanes), b)
 
     def written(self, sums: Operand, c: str) -> None:
         """The sums go to the result."""

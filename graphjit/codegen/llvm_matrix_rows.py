@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
+from graphjit.codegen.llvm_instructions import shuffled
 from graphjit.codegen.llvm_matrix import (
     ACCUMULATORS,
     BUSY,
@@ -165,7 +166,7 @@ class RowsBody(MatrixBody):
         high = [x + half for x in low]
         for _ in range(half.bit_length()):
             pairs = list(zip(rows[:half], rows[half:], strict=True))
-            rows = [self.shuffled(a, b, places) for a, b in pairs for places in (low, high)]
+            rows = [shuffled(self, a, places, b) for a, b in pairs for places in (low, high)]
         for r, values in enumerate(rows):
             self.write(values, self.at(target, (r, column)))
 

@@ -10,6 +10,7 @@ from functools import cache
 
 import numpy as np
 
+from graphjit.codegen.llvm_instructions import shuffled
 from graphjit.codegen.llvm_scalars import integer
 from graphjit.codegen.llvm_text import Body, Operand, kind, lane, literal
 from graphjit.codegen.loops import Let
@@ -121,13 +122,3 @@ def resized(body: Body, x: Operand, lanes: int) -> Operand:
         whole = f"<{lanes} x {lane(x.dtype)}> poison"
         return body.value(f"insertelement {whole}, {x}, i64 0", x.dtype, lanes)
     return shuffled(body, x, [i % x.lanes for i in range(lanes)])
-
-
-def shuffled(
-    body: Body, x: Operand, places: Sequence[int], other: Operand | None = None
-) -> Operand:
-    """The lanes at places, counted on in another vector of as many."""
-    second = f"{x.kind} poison" if other is None else str(other)
-    index = ", ".join(f"i32 {i}" for i in places)
-    text = f"shufflevector {x}, {second}, <{len(places)} x i32> <{index}>"
-    return body.value(text, x.dtype, len(places))

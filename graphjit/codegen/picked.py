@@ -18,7 +18,6 @@ from graphjit.codegen.loops import (
     Check,
     For,
     Gemv,
-    If,
     Let,
     Load,
     LoopProgram,
@@ -26,9 +25,9 @@ from graphjit.codegen.loops import (
     Statement,
     Store,
     Value,
-    While,
 )
-from graphjit.codegen.walks import reads, writes
+from graphjit.codegen.tails import each_turn
+from graphjit.codegen.walks import blocks, reads, writes
 from graphjit.records import NamedTuple
 from graphjit.tuning import caches
 
@@ -83,21 +82,6 @@ def pick(program: LoopProgram, foreign: Iterable[str] = ()) -> None:
             exchange(program, lists, found)
 
 
-def blocks(statements: list[Statement]) -> Iterator[list[Statement]]:
-    """The lists that statements stand in."""
-    yield statements
-    for s in statements:
-        match s:
-            case For():
-                yield from blocks(s.body)
-            case While():
-                yield from blocks(s.test)
-                yield from blocks(s.body)
-            case If():
-                yield from blocks(s.then)
-                yield from blocks(s.otherwise)
-
-
 def copies(loop: Statement) -> Iterator[Copy]:
     """The rows that a loop copies, one each turn."""
     if not isinstance(loop, For) or loop.reverse or loop.uses:
@@ -147,16 +131,15 @@ def fits(s: Statement, copy: Copy) -> bool:
 def exchange(program: LoopProgram, lists: Iterable[list[Statement]], copy: Copy) -> None:
     """Keep the numbers of the rows in place of the rows."""
     loop = copy.loop
-    program.names += 1
-    numbers = Buffer(f"t{program.names}", loop.extent, COUNT, "work", (loop.extent,))
-    loop.body[copy.place] = Store(Address(numbers, 0, ((loop.index, 1),)), copy.row)
+    numbers = each_turn(program, loop, COUNT)
+    loop.body[copy.place] = Store(numbers, copy.row)
     for statements in lists:
         for at, s in enumerate(statements):
             if isinstance(s, Gemv) and s.a.buffer == copy.target:
                 program.names += 1
                 statements[at] = PickedGemv(
                     f"p{program.names}", s.rows, s.columns, copy.source, copy.step, s.transpose,
-                    Address(numbers, 0), s.x, s.y, copy.numbers, origin=s.origin,
+                    Address(numbers.buffer, 0), s.x, s.y, copy.numbers, origin=s.origin,
                 )  # fmt: skip
 
 

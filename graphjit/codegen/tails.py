@@ -25,6 +25,7 @@ from graphjit.codegen.loops import (
 from graphjit.codegen.reach import PLAIN
 from graphjit.codegen.renaming import defined, named, renamed, used
 from graphjit.codegen.walks import touched, walk, writes
+from graphjit.ir.aval import DType
 
 ROWS = 256  # from which on a second loop is worth its text
 FUNCTIONS = frozenset({"log", "log1p", "exp", "expm1", "tanh", "sin", "cos", "erf"})
@@ -105,9 +106,8 @@ def split(
     first, last, known = list[Statement](), list[Statement](), dict[str, Value]()
     stores: dict[int, list[Statement]] = {}
     for at, value in found:
-        program.names += 2
-        buffer = Buffer(f"t{program.names - 1}", loop.extent, value.dtype, "work", (loop.extent,))
-        address = Address(buffer, 0, ((loop.index, 1),))
+        address = each_turn(program, loop, value.dtype)
+        program.names += 1
         known[value.name] = Value(f"v{program.names}", value.dtype, value.depth)
         stores.setdefault(at, []).append(Store(address, value))
         last.append(Load(known[value.name], address))
@@ -118,3 +118,10 @@ def split(
         else:
             first.append(s)
     return [For(loop.index, loop.extent, first), For(loop.index, loop.extent, last)]
+
+
+def each_turn(program: LoopProgram, loop: For, dtype: DType) -> Address:
+    """Memory for a value of each turn of a loop."""
+    program.names += 1
+    buffer = Buffer(f"t{program.names}", loop.extent, dtype, "work", (loop.extent,))
+    return Address(buffer, 0, ((loop.index, 1),))

@@ -20,19 +20,32 @@ from graphjit.codegen.loops import (
 )
 
 
+def bodies(statement: Statement) -> tuple[list[Statement], ...]:
+    """The lists of statements that a statement runs."""
+    match statement:
+        case For():
+            return (statement.body,)
+        case While():
+            return (statement.test, statement.body)
+        case If():
+            return (statement.then, statement.otherwise)
+    return ()
+
+
 def walk(statements: list[Statement]) -> Iterator[Statement]:
     """All statements, those of loop bodies included."""
     for statement in statements:
         yield statement
-        match statement:
-            case For():
-                yield from walk(statement.body)
-            case While():
-                yield from walk(statement.test)
-                yield from walk(statement.body)
-            case If():
-                yield from walk(statement.then)
-                yield from walk(statement.otherwise)
+        for body in bodies(statement):
+            yield from walk(body)
+
+
+def blocks(statements: list[Statement]) -> Iterator[list[Statement]]:
+    """The lists that statements stand in."""
+    yield statements
+    for statement in statements:
+        for body in bodies(statement):
+            yield from blocks(body)
 
 
 def touched(statements: Iterable[Statement]) -> Iterator[Buffer]:

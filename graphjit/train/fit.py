@@ -116,11 +116,12 @@ def minimize(
     arrays = checked_data(data)
     check_optimizer(optimizer)
     epoch = Epoch(len(arrays[0]), checked_batch(batch_size, arrays))
+    steps = checked_epochs(epochs) * epoch.steps
     state = optimizer.init(params) if state is None else state
     setup = Setup(loss, optimizer, params, state, arrays, epoch, checked_budget(budget))
     loop, fresh = loop_for(setup)
     order = Order(epoch, Draws(seed) if shuffle else None)
-    training = Training(loop, setup, order, tolerance, checked_epochs(epochs) * epoch.steps)
+    training = Training(loop, setup, order, tolerance, steps)
     with interruptible() as interrupted, bar(progress, training.total) as shown:
         reason = training.run(interrupted, shown)
     result = training.result(reason, fresh=fresh)
