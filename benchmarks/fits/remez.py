@@ -54,6 +54,26 @@ def of_square(function: Function, high: Any, power: int, **terms: int) -> dict[i
 
 
 @dataclass(frozen=True)
+class Listed:
+    """Numbers to round to a dtype of so many bytes: a table that is no polynomial."""
+
+    size: int
+    values: tuple[Any, ...]
+
+    @property
+    def terms(self) -> int:
+        """How many numbers."""
+        return len(self.values)
+
+
+def nearest(listed: Listed) -> tuple[list[float], Any]:
+    """The rounded numbers, and the largest relative error."""
+    dtype = np.dtype(f"f{listed.size}").type
+    found = [float(dtype(mp.nstr(v, 40))) for v in listed.values]
+    return found, max(abs(f / v - 1) for f, v in zip(found, listed.values, strict=True) if v)
+
+
+@dataclass(frozen=True)
 class Ratio(Fit):
     """A quotient of polynomials: ``above`` terms, then those below but for the highest, a 1."""
 
@@ -91,6 +111,36 @@ def interpolated(fit: Ratio) -> tuple[list[float], Any]:
 
 
 @dataclass(frozen=True)
+class UnitRatio(Fit):
+    """A quotient of polynomials that both begin with 1: ``above`` more terms, then those below."""
+
+    above: int
+
+
+def unit_quotient(fit: UnitRatio) -> tuple[list[float], Any]:
+    """The same for this form; what the rounding of a coefficient loses goes to the later ones."""
+    dtype, nodes = np.dtype(f"f{fit.size}").type, chebyshev(fit.low, fit.high, fit.terms)
+    columns = [[x ** (i + 1) for x in nodes] for i in range(fit.above)]
+    columns += [
+        [-fit.target(x) * x ** (i + 1) for x in nodes] for i in range(fit.terms - fit.above)
+    ]
+    found, left = [mp.mpf(0)] * fit.terms, [fit.target(x) - 1 for x in nodes]
+    for i in sorted(range(fit.terms), key=lambda i: i - fit.above * (i >= fit.above)):
+        free = [j for j in range(fit.terms) if found[j] == 0]
+        rows = mp.matrix([[columns[j][n] for j in free] for n in range(len(nodes))])
+        best = mp.qr_solve(rows, mp.matrix(left))[0][free.index(i)]
+        found[i] = mp.mpf(float(dtype(mp.nstr(best, 40))))
+        left = [rest - found[i] * c for rest, c in zip(left, columns[i], strict=True)]
+
+    def error(x: Any) -> Any:
+        above = 1 + x * mp.polyval(found[: fit.above][::-1], x)
+        below = 1 + x * mp.polyval(found[fit.above :][::-1], x)
+        return abs(fit.weight(x) * (above / below - fit.target(x)))
+
+    return [float(c) for c in found], max(map(error, chebyshev(fit.low, fit.high, 8 * DENSITY)))
+
+
+@dataclass(frozen=True)
 class Steps(Fit):
     """Polynomials around 0, ``high``, 2 ``high``, ...: term by term, each for all ``steps``.
 
@@ -125,10 +175,14 @@ def step_of(fit: Steps, i: int) -> tuple[list[Any], Any]:
     return exact, max(abs(fit.weight(y) * (mp.polyval(exact[::-1], r) + r - y)) for r, y in points)
 
 
-def minimax(fit: Fit) -> tuple[list[float], Any]:
+def minimax(fit: Fit | Listed) -> tuple[list[float], Any]:
     """The rounded coefficients, lowest first, and the largest weighted error."""
+    if isinstance(fit, Listed):
+        return nearest(fit)
     if isinstance(fit, Ratio):
         return interpolated(fit)
+    if isinstance(fit, UnitRatio):
+        return unit_quotient(fit)
     if isinstance(fit, Steps):
         return stepwise(fit)
     grid = chebyshev(fit.low, fit.high, DENSITY * (fit.terms + 1))

@@ -19,10 +19,13 @@ from graphjit.codegen.native import Host, host
 REQUIRED = frozenset({"+avx512f", "+avx512dq", "+avx512vl"})
 REGISTERS = (16, 32, 64)  # bytes
 # The intrinsic of each operation, and what it is told besides its operands: mantissas lie in
-# [3/4, 3/2), and those of negative numbers are NaN; the smaller magnitude, with the sign of x.
+# [3/4, 3/2), significands in [1, 2), and those of negative numbers are NaN; the smaller magnitude,
+# with the sign of x.
 INSTRUCTIONS = {
-    "times_power": ("scalef", None), "exponent": ("getexp", None),
-    "mantissa": ("getmant", 0b1111), "within": ("range", 0b0010), "special": ("fixupimm", 0),
+    "times_power": ("mask.scalef", None), "exponent": ("mask.getexp", None),
+    "mantissa": ("mask.getmant", 0b1111), "significand": ("mask.getmant", 0b1100),
+    "within": ("mask.range", 0b0010), "special": ("mask.fixupimm", 0),
+    "nearly_inverse": ("rcp14", None),
 }  # fmt: skip
 SCALING = frozenset({*INSTRUCTIONS, "lookup"})
 
@@ -68,7 +71,7 @@ def by_registers(body: Body, x: Sequence[Operand], let: Let, write: Write) -> Op
 
 
 def masked(body: Body, let: Let, x: Sequence[Operand]) -> Operand:
-    """An intrinsic that takes a mask, of all lanes, and in the widest form a way to round."""
+    """An intrinsic that takes a mask, of all lanes; in the widest form most take a way to round."""
     name, told = INSTRUCTIONS[let.op]
     dtype, lanes = x[0].dtype, x[0].lanes
     bits = 8 * dtype.itemsize * lanes
@@ -81,9 +84,9 @@ def masked(body: Body, let: Let, x: Sequence[Operand]) -> Operand:
     if let.op != "special":
         operands.append(f"{x[0].kind} poison")
     operands.append(f"i{max(8, lanes)} -1")
-    if bits == 8 * REGISTERS[-1]:
+    if bits == 8 * REGISTERS[-1] and name.startswith("mask."):
         operands.append("i32 4")  # as elsewhere
-    return declared(body, f"avx512.mask.{name}.p{letter}.{bits}", x[0], operands)
+    return declared(body, f"avx512.{name}.p{letter}.{bits}", x[0], operands)
 
 
 def table(specials: int, dtype: np.dtype[np.generic], lanes: int) -> str:

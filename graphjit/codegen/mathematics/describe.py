@@ -25,7 +25,7 @@ PLACES |= dict.fromkeys(("arcsin", "arccos", "arctan", "arctan2"), "inverse")
 PLACES |= dict.fromkeys(("erf", "erfc"), "error")
 PLACES |= dict.fromkeys(("gammaln", "digamma"), "gamma")
 # Parts of others, out of their way.
-APART = {"gammaln_below_zero": "gamma_negative"} | dict.fromkeys(
+APART = {"gammaln_below_zero": "gamma_negative", "power_completed": "power"} | dict.fromkeys(
     ("sin_far", "cos_far", "tan_far"), "trigonometric"
 )
 PLACES |= APART

@@ -19,7 +19,6 @@ from graphjit.codegen.mathematics.polynomial import (
     Pair,
     at_least,
     at_most,
-    fast_two_sum,
     halves,
     horner,
     residual,
@@ -154,13 +153,18 @@ def stepped_exp(k: Scalars, x: Scalar, *, bounded: bool = False) -> Scalar:
     return raised(k, k.lookup(roots, shifted), u, n)
 
 
-def stepped_exp2(k: Scalars, x: Scalar, more: Scalar | None = None) -> Scalar:
-    """2 to the x, or to ``x + more`` where that is a rounding error, by a table."""
+def stepped_exp2(k: Scalars, x: Scalar) -> Scalar:
+    """2 to the x by a table."""
     shifted, n = stepped(k, x, 1.0)
-    r = k.subtract(x, n)
-    r = k.within(r if more is None else k.add(r, more), 1)
-    roots, lacks = step_roots(format_of(x).dtype)
-    series = halves(k, r, k.multiply(r, r), EXP2_STEP[x.dtype.itemsize])
+    return beyond_step(k, shifted, n, k.subtract(x, n))
+
+
+def beyond_step(k: Scalars, shifted: Scalar, n: Scalar, r: Scalar) -> Scalar:
+    """2 to the n + r for an n in steps, which are in the last bits of ``shifted``."""
+    r = k.within(r, 1)  # whatever is beside an infinity
+    roots, lacks = step_roots(format_of(r).dtype)
+    terms = EXP2_STEP[r.dtype.itemsize]
+    series = horner(k, r, terms) if len(terms) < 4 else halves(k, r, k.multiply(r, r), terms)
     return raised(k, k.lookup(roots, shifted), k.fma(r, series, k.lookup(lacks, shifted)), n)
 
 
@@ -274,11 +278,13 @@ def middle_exp(k: Scalars, x: Scalar) -> Scalar:
 
 @describes("expit")
 def expit(k: Scalars, x: Scalar) -> Scalar:
-    """1 / (1 + exp(-x)), for a negative x exp(x) / (1 + exp(x)), less their rounding errors."""
+    """The logistic function, of -|x| up to the last step: beside it that of -x costs little.
+
+    1 / (1 + exp(-|x|)), less its rounding errors; for a negative x exp(-|x|) times that.
+    """
     tail = exp(k, k.negative(k.absolute(x)))
-    below, above = k.less(x, 0), fast_two_sum(k, format_of(x).real(1), tail)
-    numerator = k.select(below, tail, 1)
-    quotient = k.divide(numerator, above[0])
-    rest = k.fma(k.negative(quotient), above[1], residual(k, numerator, quotient, above[0]))
-    share = k.select(below, k.subtract(1, quotient), quotient)
-    return k.fma(rest, share, quotient)
+    quotient = k.divide(1, k.add(tail, 1))
+    rest = residual(k, k.subtract(1, quotient), quotient, tail)  # the difference is exact
+    more = k.multiply(rest, quotient)
+    lower = k.fma(tail, quotient, k.multiply(tail, more))
+    return k.select(k.less(x, 0), lower, k.add(quotient, more))

@@ -225,11 +225,21 @@ def direct(
     return k.fma(n, scale[0], k.fma(high, factor, low))
 
 
+def stepped(k: Scalars, x: Scalar, *, decimal: bool = False) -> Scalar:
+    """The logarithm of a float32 by a table."""
+    # What the natural logarithm, which many programs have, does without is read when needed.
+    from graphjit.codegen.mathematics.stepped_logarithm import binary_logarithm, decimal_logarithm
+
+    return (decimal_logarithm if decimal else binary_logarithm)(k, x)
+
+
 @describes("log2")
 def log2(k: Scalars, x: Scalar) -> Scalar:
     """The logarithm to the base 2; exact where x is a power of it."""
     if x.dtype == np.float32:
-        return by_itself(k, x, direct(k, x, LOG2_FACTOR, LOG2_SHORT[4], (1.0, 0.0)))
+        if k.scaling:
+            return stepped(k, x)
+        return valid(k, x, direct(k, x, LOG2_FACTOR, LOG2_SHORT[4], (1.0, 0.0)))
     p = parts_of(k, x)
     return by_itself(k, x, k.add(p.n, in_base(k, p, LOG2_E[8], None)))
 
@@ -239,7 +249,9 @@ def log10(k: Scalars, x: Scalar) -> Scalar:
     """The logarithm to the base 10."""
     first, second = LOG10_2[x.dtype.itemsize]
     if x.dtype == np.float32:
-        return by_itself(k, x, direct(k, x, LOG10_FACTOR, LOG10_SHORT[4], (first, second)))
+        if k.scaling:
+            return stepped(k, x, decimal=True)
+        return valid(k, x, direct(k, x, LOG10_FACTOR, LOG10_SHORT[4], (first, second)))
     p = parts_of(k, x)
     rest = in_base(k, p, LOG10_E[8], k.multiply(p.n, second))
     return by_itself(k, x, k.fma(p.n, first, rest))

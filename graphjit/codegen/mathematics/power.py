@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from graphjit.codegen.loops import Scalar
+from graphjit.codegen.loops import Constant, Scalar
 from graphjit.codegen.mathematics.constants import LOG2_E
 from graphjit.codegen.mathematics.describe import describes
 from graphjit.codegen.mathematics.exponential import (
     EXP2,
     EXP2_RANGE,
+    STEPS,
+    beyond_step,
     power_of_two,
-    raised,
     scaled,
     squared,
-    step_roots,
-    stepped,
-    stepped_exp2,
 )
 from graphjit.codegen.mathematics.formats import format_of
 from graphjit.codegen.mathematics.logarithm import normal, separated
@@ -32,10 +30,10 @@ from graphjit.codegen.mathematics.polynomial import (
     at_most,
     fast_two_sum,
     halves,
-    horner,
     residual,
     two_product,
 )
+from graphjit.codegen.mathematics.stepped_logarithm import binary_parts
 from graphjit.codegen.scalars import Scalars
 
 # ((artanh(s)/s - 1)/z - 1/3)/z in z = s**2.
@@ -53,12 +51,6 @@ SHORT = {
         0.16465816883798814, -0.1528732174303359, 0.11550468204168532, -0.04495326394248072,
     ),
 }  # fmt: skip
-# (2**r - 1) / r as EXP2_STEP has it, for float32.
-SHORT_STEP = {
-    8: (
-        0.6931471826720434, 0.2402342946958341, 0.055502133001650196,
-    ),
-}  # fmt: skip
 THIRD = 0.3333333333333333, 1.850371707708594e-17
 TWICE_LOG2_E = 2 * LOG2_E[8][0], 2 * LOG2_E[8][1]
 CERTAIN = 2.0**65  # a power so large overflows or vanishes unless the base is 1
@@ -68,14 +60,31 @@ CERTAIN = 2.0**65  # a power so large overflows or vanishes unless the base is 1
 def power(k: Scalars, x: Scalar, y: Scalar) -> Scalar:
     """X to the y, with all the special cases of C99 (F.10.4.4)."""
     form, magnitude = format_of(x), k.absolute(x)
-    value = (long_power if x.dtype == np.float64 else short_power)(k, magnitude, y)
+    if not k.scaling:
+        value = (long_power if x.dtype == np.float64 else short_power)(k, magnitude, y)
+        return completed(k, value, x, y)
+    value = stepped_power(k, magnitude, y)
+    # What is not right by itself has a negative base, or is NaN.
+    signed = k.cast(k.bits(k.copysign(value, x)), form.unsigned)
+    special = k.greater(signed, Constant(form.bits(np.inf), form.unsigned))
+    return k.rare(special, value, "power_completed", value, x, y)
+
+
+@describes("power_completed")
+def power_completed(k: Scalars, value: Scalar, x: Scalar, y: Scalar) -> Scalar:
+    """The same from what tables gave for the magnitude of x: NaN if that is 1 and y infinite."""
+    one = k.logical_and(k.equal(k.absolute(x), 1), k.isinf(y))
+    return completed(k, k.select(one, format_of(x).real(1.0), value), x, y)
+
+
+def completed(k: Scalars, value: Scalar, x: Scalar, y: Scalar) -> Scalar:
+    """A power of the magnitude of x, with the sign of that of x; 1, or NaN where that has none."""
+    form = format_of(x)
     whole, odd = parity(k, y)
     value = k.copysign(value, k.select(odd, x, form.real(1.0)))
     finite = k.logical_and(k.less(x, 0), k.greater(x, -np.inf))
     outside = k.logical_and(finite, k.logical_not(whole))
     value = k.select(outside, form.real(np.nan), value)
-    if k.scaling:
-        return k.special(k.special(value, y, zero="1", nan="x"), x, one="1")
     one = k.logical_or(k.equal(y, 0), k.equal(x, 1))
     return k.select(one, form.real(1.0), value)
 
@@ -89,17 +98,24 @@ def parity(k: Scalars, y: Scalar) -> Pair:
 
 def endless(k: Scalars, x: Scalar, logarithm: Scalar) -> Scalar:
     """The logarithm of a number that may be 0, infinite or NaN too."""
-    if k.scaling:
-        return logarithm  # n is infinite
     finite = k.select(k.less(x, np.inf), logarithm, x)
     return k.select(k.equal(x, 0), format_of(x).real(-np.inf), finite)
 
 
 def bounded(k: Scalars, y: Scalar) -> Scalar:
     """A power that does the same, and whose product with 0 is 0."""
-    if k.scaling:
-        return k.within(y, CERTAIN)  # NaN too is put right in the end
     return at_most(k, at_least(k, y, -CERTAIN), CERTAIN)
+
+
+def stepped_power(k: Scalars, x: Scalar, y: Scalar) -> Scalar:
+    """By tables; NaN where a product of 0 and an infinity is."""
+    high, low, near = binary_parts(k, x)
+    shifter = format_of(x).shifter / STEPS[x.dtype.itemsize]
+    shifted = k.fma(y, near, format_of(x).real(shifter))
+    n = k.subtract(shifted, shifter)
+    product, error = two_product(k, y, high)
+    r = k.add(k.subtract(product, n), k.fma(y, low, error))
+    return beyond_step(k, shifted, n, r)
 
 
 def short_power(k: Scalars, x: Scalar, y: Scalar) -> Scalar:
@@ -108,10 +124,7 @@ def short_power(k: Scalars, x: Scalar, y: Scalar) -> Scalar:
     n, m = separated(k, x)
     f = k.subtract(m, 1)
     logarithm = endless(k, x, k.fma(f, halves(k, f, k.multiply(f, f), SHORT[8]), n))
-    exponent = k.multiply(y, logarithm)
-    if k.scaling:
-        return k.cast(short_exp2(k, exponent), np.float32)
-    exponent = at_most(k, at_least(k, exponent, -200.0), 200.0)
+    exponent = at_most(k, at_least(k, k.multiply(y, logarithm), -200.0), 200.0)
     shifter = format_of(x).shifter
     shifted = k.add(exponent, shifter)
     r = k.subtract(exponent, k.subtract(shifted, shifter))
@@ -121,21 +134,11 @@ def short_power(k: Scalars, x: Scalar, y: Scalar) -> Scalar:
     )
 
 
-def short_exp2(k: Scalars, x: Scalar) -> Scalar:
-    """2 to the x to the digits of a float32, by a table."""
-    shifted, n = stepped(k, x, 1.0)
-    r = k.within(k.subtract(x, n), 1)
-    u = k.multiply(r, horner(k, r, SHORT_STEP[8]))
-    return raised(k, k.lookup(step_roots(format_of(x).dtype)[0], shifted), u, n)
-
-
 def long_power(k: Scalars, x: Scalar, y: Scalar) -> Scalar:
     """Of float64."""
     high, low = long_logarithm(k, x)
     high, y = endless(k, x, high), bounded(k, y)
     product, error = two_product(k, y, high)
-    if k.scaling:
-        return stepped_exp2(k, product, k.fma(y, low, error))
     limits, shifter = EXP2_RANGE[8], format_of(x).shifter
     exponent = at_most(k, at_least(k, product, limits.low), limits.high)
     error = k.select(k.equal(exponent, product), k.fma(y, low, error), 0)

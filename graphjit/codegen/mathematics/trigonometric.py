@@ -70,6 +70,17 @@ TANGENT = {
         0.0029780406039208174, 0.009463969618082047,
     ),
 }  # fmt: skip
+# tan(r)/r as a quotient: what follows 1 in the polynomials, first of the upper one (``ABOVE``).
+RATIO = {
+    8: (
+        -0.13337671332351492, 0.0034240637862431897, -1.784786251583892e-05, -0.46671004665684823,
+        0.025660746005192282, -0.0003116776115857266, 4.975278571949438e-07,
+    ),
+    4: (
+        -0.10012239962816238, -0.4334557354450226, 0.01115191075950861, 0.00010862963972613215,
+    ),
+}  # fmt: skip
+ABOVE = {8: 3, 4: 1}
 
 
 @describes("sin")
@@ -139,10 +150,34 @@ def tangent_of(k: Scalars, x: Scalar, *, far: bool) -> Scalar:
     """The tangent, or that of a float32 up to ``SHORT_LIMIT``."""
     magnitude = k.absolute(x)
     by_way = far and x.dtype == np.float32
-    turns, value, inverse = (short_tan if by_way else long_tan)(k, magnitude)
-    sign = k.bitwise_xor(k.bits(x), on_top(k, turns))
-    usual = flipped(k, k.select(odd(k, turns), inverse, value), sign)
+    if k.fused and not by_way:
+        turns, value = tangent_or_inverse(k, magnitude)
+    else:
+        turns, value, inverse = (short_tan if by_way else long_tan)(k, magnitude)
+        value = k.select(odd(k, turns), inverse, value)
+    usual = flipped(k, value, k.bitwise_xor(k.bits(x), on_top(k, turns)))
     return beyond(k, magnitude, usual, "tan", x, far=far)
+
+
+def tangent_or_inverse(k: Scalars, x: Scalar) -> Pair:
+    """Quarter turns in x >= 0, and the tangent of the rest, or its inverse after an odd number.
+
+    Both are the quotient of two polynomials. What rounding takes from the lower is made up for in
+    the upper one, nearly: times the rest instead of its tangent.
+    """
+    table, count = RATIO[x.dtype.itemsize], ABOVE[x.dtype.itemsize]
+    turns, (r, low) = reduced(k, x, far=False)
+    square, one = k.multiply(r, r), format_of(x).real(1.0)
+    share = k.multiply(r, horner(k, square, table[:count]))
+    if x.dtype == np.float64:  # the low part counts 1 + tan(r)**2 times, as far as it matters
+        share = k.fma(low, 0.75, share)
+    tail = k.fma(square, share, low)
+    series = horner(k, square, table[count:])
+    below = k.fma(square, series, one)
+    error = k.fma(square, series, k.subtract(one, below))
+    above = k.add(r, k.fma(k.negative(r), error, tail))
+    turned = k.less(on_top(k, turns), 0)
+    return turns, k.divide(k.select(turned, below, above), k.select(turned, above, below))
 
 
 def both(k: Scalars, x: Scalar, *, far: bool) -> tuple[Scalar, Scalar, Scalar]:
