@@ -68,14 +68,14 @@ class Race:
     def measure(self) -> None:
         """Round after round; each begins with another competitor, and slow ones drop out."""
         for turn in range(self.options.rounds):
-            names = [name for name in self.live if turn < max(3, SPENT / self.slowest(name))]
+            names = [name for name in self.live if turn < max(3, SPENT / self.expected(name))]
             for name in harness.rotated(names, turn) if names else ():
                 self.turn(name)
 
-    def slowest(self, name: str) -> float:
-        """Seconds of its longest round so far, which has one call to warm up."""
+    def expected(self, name: str) -> float:
+        """Seconds of a round of it, which has one call to warm up; an interrupted one is longer."""
         row = self.rows[name]
-        return 2 * row["count"] * max(row["samples"], default=0.0) or 1e-9
+        return 2 * row["count"] * min(row["samples"], default=0.0) or 1e-9
 
     def turn(self, name: str) -> None:
         """One timing."""

@@ -18,6 +18,8 @@ from peers.process import HERE, last_core, read, stop
 from peers.registry import Competitor
 
 Answer = dict[str, Any]
+REST = 0.03  # seconds without processor time after which all threads of a process sleep
+RESTLESS = 1.0  # and how long that may take
 
 
 class Live:
@@ -46,11 +48,27 @@ class Live:
         return self.line(limit)
 
     def time(self, count: int, limit: float) -> Answer:
-        """Seconds of one call."""
+        """Seconds of one call; the next competitor has the cores for itself."""
         assert self.child.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # the reason is read below
             print(count, file=self.child.stdin, flush=True)
-        return self.line(limit)
+        answer = self.line(limit)
+        self.rest()
+        return answer
+
+    def rest(self) -> None:
+        """Wait until its threads sleep: those of OpenMP look for more to do before they do."""
+        end, used = time.perf_counter() + RESTLESS, -1
+        while used != (used := self.used()) and time.perf_counter() < end:
+            time.sleep(REST)
+
+    def used(self) -> int:
+        """Its processor time, in ticks of the system; 0 where nobody says."""
+        try:
+            fields = Path(f"/proc/{self.child.pid}/stat").read_text(encoding="utf-8")
+        except OSError:
+            return 0
+        return sum(map(int, fields.rpartition(")")[2].split()[11:13]))  # of it, and for it
 
     def line(self, limit: float) -> Answer:
         """Its next answer within so many seconds."""
