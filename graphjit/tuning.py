@@ -40,6 +40,8 @@ class Limits(NamedTuple):
         matrix: Multiplications of matrices from which on it may use several threads.
         alone: Multiplications up to which we are as good, where it uses one.
         vector: Elements of a matrix that is larger than the second cache, or nearly.
+        narrow: Rows and columns of its tiles, whatever is asked for.
+        written: Multiplications that cost what writing their sum does.
     """
 
     call: int
@@ -48,6 +50,56 @@ class Limits(NamedTuple):
     matrix: int
     alone: int
     vector: int
+    narrow: int = 8
+    written: int = 4
+
+
+class Tiles(NamedTuple):
+    """How our own products are cut into tiles, and what these cost in half cycles, about.
+
+    Attributes:
+        registers: Vectors that are at hand.
+        taken: Bytes of a vector that an instruction takes at once; a wider one takes more turns.
+        busy: Sums under way that keep two multipliers busy for the four cycles that each takes.
+        sums: Vectors of a tile; more would only make the text longer.
+        row: Of a tile of one row, so that a matrix is read from beginning to end.
+        dots: Columns of a tile of dot products, whose sums are made at once.
+        finished: Vectors of a tile that functions go on with: they need room, too.
+        together: Of these, with which each operation is done before the next.
+        held: Vectors of sums and columns of a tile over nests of loops.
+        columns: Vectors of columns of such a tile.
+        rows: Its rows: enough independent sums.
+        loaded: What loading a vector of a row costs where dot products are made.
+        folded: What adding up the halves of one does.
+        begun: What a tile costs besides.
+        called: What a function of mathematics does, where an operation is 1.
+        stalled: Until what was written by parts can be read as a whole.
+        apart: Bytes between rows of which each needs a page, and few have a place in the cache.
+        deep: Rows so far apart that are better put side by side before they are read again.
+    """
+
+    registers: int = 16
+    taken: int = 32
+    busy: int = 8
+    sums: int = 10
+    row: int = 16
+    dots: int = 8
+    finished: int = 8
+    together: int = 4
+    held: int = 13
+    columns: int = 2
+    rows: int = 16
+    loaded: int = 2
+    folded: int = 2
+    begun: int = 10
+    called: int = 24
+    stalled: int = 60
+    apart: int = 2048
+    deep: int = 16
+
+    def weight(self, size: int) -> int:
+        """What an instruction on a vector of so many bytes costs, where one on a narrow costs 1."""
+        return -(-size // self.taken)
 
 
 class Tuning(NamedTuple):
@@ -56,17 +108,28 @@ class Tuning(NamedTuple):
     Attributes:
         products: The limits of products by the bytes of a number; measured by
             benchmarks/small_products.py.
+        tiles: How products are cut.
         unrolled: Sums under way in a loop that adds up: as many as an addition takes cycles, by
             how many begin in one; measured with sums of arrays in the first cache.
         vectors: Of each value under way in a long body that waits for itself.
         long: Operations of such a body, from which on that pays; a shorter one with many choices
             lost a fifth where masks have registers of their own.
+        chained: The share of a body that its longest chain of operations has, from which on it
+            waits for itself. An operation takes four cycles, and about one begins in each: with
+            less, enough is independent. At 0.14 two vectors lost 0.05 of the time, at 0.2 they
+            gained 0.1 (Zen 4, vectors of 64 bytes).
+        pieces: Vectors of a row that stays in registers while rows are added up.
+        kept: Vectors of all rows that do so at once.
     """
 
     products: Mapping[int, Limits]
+    tiles: Tiles = Tiles()
     unrolled: int = 4
     vectors: int = 1
     long: int = 100
+    chained: float = 0.15
+    pieces: int = 8
+    kept: int = 12
 
 
 TABLE = {
@@ -75,6 +138,7 @@ TABLE = {
             4: Limits(300, 1.6, 1.7, 10**6, 1 << 25, 1 << 16),
             8: Limits(300, 1.15, 1.5, 10**6, 1 << 25, 1 << 16),
         },
+        tiles=Tiles(registers=32, held=28, columns=4),
         vectors=4,
     ),
     32: Tuning(
@@ -260,6 +324,9 @@ def model() -> str:
     except OSError:
         found = []
     return found[0] if found else f"{sys.platform} processor"
+
+
+LINE = 64  # bytes that come into the caches together
 
 
 class Caches(NamedTuple):

@@ -96,7 +96,7 @@ class Passes(dict[str, Callable[..., Graph]]):
 
 LATE = {
     "contractions": "contractions", "accumulate": "accumulate", "stitch": "stitch",
-    "arrange": "arrange",
+    "arrange": "arrange", "negatives": "negatives", "halves": "halves",
     "recompute": "recompute", "adjoint": "adjoint", "pullback": "adjoint", "tangent": "tangent",
     "batch": "batch", "hoist": "control_hoist", "keep": "control_keep", "total": "control_total",
     "trim": "control_trim", "scalars": "control_scalars",
@@ -110,7 +110,7 @@ PASSES = Passes({
 # The operations without which a pass leaves a graph as it is, and is not loaded for it.
 OCCASIONS = {
     "contractions": "contract", "accumulate": "scatter_add", "stitch": "embed",
-    "arrange": "contract",
+    "arrange": "contract", "negatives": "subtract", "halves": "iota",
 }  # fmt: skip
 NAMES = (*PASSES, *LATE)
 NUMBERS = frozenset({"size", "budget"})  # options that are one number, not several
@@ -262,7 +262,7 @@ def run(graph: Graph, pipeline: Iterable[Step], hook: Hook | None = None) -> Gra
 # of the simplified function, and what every graph goes through before it is lowered.
 PRIMAL = parse_pipeline("prune,fold,simplify,merge,prune,bodies")
 PROGRAM = parse_pipeline(
-    "inline,prune,fold,simplify,merge,fold,simplify,merge,prune,scans,contractions,accumulate,order,stitch,"
-    "arrange,nested,fuse"
+    "inline,prune,fold,simplify,merge,fold,simplify,merge,prune,scans,contractions,accumulate,negatives,"
+    "order,stitch,arrange,halves,nested,fuse"
 )
 SCANS = parse_pipeline("trim,bodies,keep,trim,scalars,bodies,hoist,total,trim,simplify,merge,prune")

@@ -77,6 +77,14 @@ class Seams:
         node = self.graph.nodes[ident]
         return ident not in self.stored and (TABLE[node.op].kind == "map" or unit(node))
 
+    def gathers(self, ident: int) -> bool:
+        """Whether this value is added up anew, in another order.
+
+        No other sum is, nor one of the user's: who compares a value with its maximum needs the bits
+        that the maximum was taken of.
+        """
+        return self.graph.nodes[ident].op in LINEAR and self.holds[ident]
+
     # -- what each node costs -----------------------------------------------------------------
 
     def _judge(self, node: Node) -> None:
@@ -190,7 +198,7 @@ class Seams:
             ident, sign = stack.pop()
             node = self.graph.nodes[ident]
             inner = ident == root or (len(self.graph.users[ident]) == 1 and self.pushed(ident))
-            if node.op not in LINEAR or not inner or ident in self.outputs - {root}:
+            if not self.gathers(ident) or not inner or ident in self.outputs - {root}:
                 found.append((ident, sign))
             elif node.op == "negative":
                 stack.append((node.inputs[0], -sign))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphjit.ir.graph import Graph
+from graphjit.passes.addends import ADDENDS
 from graphjit.passes.algebra import ALGEBRA
 from graphjit.passes.choices import CHOICES
 from graphjit.passes.factors import FACTORS
@@ -34,4 +35,4 @@ def joined(*tables: Rules) -> Rules:
     return {name: tuple(r for table in tables for r in table.get(name, ())) for name in names}
 
 
-RULES = joined(ALGEBRA, FACTORS, SATURATE, CHOICES, LAYOUT, SELECTIONS, SUMS, TURNED, FOLD)
+RULES = joined(ALGEBRA, FACTORS, SATURATE, CHOICES, LAYOUT, SELECTIONS, ADDENDS, SUMS, TURNED, FOLD)

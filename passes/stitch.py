@@ -11,7 +11,7 @@ from graphjit.ir.aval import Aval
 from graphjit.ir.graph import Graph, Node
 from graphjit.passes.boxes import Box, Tree, apart, lengths, shifted, sweep, within
 from graphjit.passes.rewrite import Rebuild, reached
-from graphjit.passes.seams import LINEAR, Seams, Signed, region, unit
+from graphjit.passes.seams import Seams, Signed, region, unit
 from graphjit.records import NamedTuple
 
 Part = tuple[int, Box]  # a node of the old graph, and a box of its elements
@@ -106,7 +106,7 @@ class Stitcher(Rebuild):
     def needs(self, part: Part) -> list[tuple[Part, int]]:
         """The pieces that a piece is computed from, with their signs."""
         (ident, box), node = part, self.graph.nodes[part[0]]
-        if node.op in LINEAR:
+        if self.seams.gathers(ident):
             return self.terms(ident, box)
         if node.op == "slice":
             box = shifted(box, tuple(-s for s in node.params["start"]))
@@ -145,7 +145,7 @@ class Stitcher(Rebuild):
         """A piece, from those it needs; None where it is zero."""
         (ident, box), node = part, self.graph.nodes[part[0]]
         self.origin = node.origin
-        if node.op in LINEAR and (needs or ident in self.sums):
+        if ident in self.sums:
             found = [(self.pieces[p], s) for p, s in needs]
             return self.added([(i, s) for i, s in found if i is not None])
         if not needs:

@@ -100,13 +100,26 @@ def own(program: LoopProgram, foreign: Collection[str] = ()) -> Live:
     """When the buffers are in use that the plan of the program itself places: not those inside."""
     inner = {name for _, places in program.blocks for name in places}
     live = {b: span for b, span in ranges(program).items() if b.name not in {*foreign, *inner}}
+    for whole, places in program.joined:
+        if whole.role == "work":
+            _, end = live.pop(whole)
+            live.update({b: (live[b][0], end) for b in live if b.name in places})
     return merged(program, live)
+
+
+def parts(program: LoopProgram) -> dict[str, tuple[str, int]]:
+    """For each buffer that lies in another that, and the element at which it begins there."""
+    return {name: (b.name, at) for b, places in program.joined for name, at in places.items()}
 
 
 def least(program: LoopProgram, foreign: Collection[str] = ()) -> int:
     """The most bytes that are in use in one kernel."""
     live = own(program, foreign)
-    sizes = {b: -(-max(b.size * b.dtype.itemsize, 1) // ALIGNMENT) * ALIGNMENT for b in live}
+    sizes = {b: max(b.size * b.dtype.itemsize, 1) for b in live}
+    inside = parts(program)
+    sizes.update(
+        {b: -(-n // ALIGNMENT) * ALIGNMENT for b, n in sizes.items() if b.name not in inside}
+    )
     used = [0] * (len(program.kernels) + 1)
     for buffer, (first, last) in live.items():
         for step in range(first, last + 1):
@@ -118,9 +131,12 @@ def check_plan(program: LoopProgram, foreign: Collection[str] = ()) -> None:
     """No two work buffers that are alive at once overlap, and all lie in their work array."""
     live = own(program, foreign)
     assert {b.name for b in live} <= set(program.offsets)
+    inside = parts(program)
     for buffer in live:
         offset = program.offsets[buffer.name]
-        assert offset * buffer.dtype.itemsize % ALIGNMENT == 0
+        whole, start = inside.get(buffer.name, (buffer.name, 0))
+        assert offset == program.offsets[whole] + start
+        assert program.offsets[whole] * buffer.dtype.itemsize % ALIGNMENT == 0
         assert 0 <= offset <= offset + buffer.size <= program.work[buffer.dtype]
     starts = {b: program.offsets[b.name] * b.dtype.itemsize for b in live}
     ends = {b: starts[b] + b.size * b.dtype.itemsize for b in live}

@@ -192,7 +192,7 @@ NODES = (
     ast.Compare, ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.Tuple,
 )  # fmt: skip
 PLAIN = re.compile(
-    r"(in|out|arg|captured|t|v|c)\d+(_\d+)?(_element)?|p\d+_[a-z]+|work_[a-z]+\d*|[i-w]|status|args|run|"
+    r"(in|out|arg|captured|joined|t|v|c)\d+(_\d+)?(_element)?|p\d+_[a-z]+|work_[a-z]+\d*|[i-w]|status|args|run|"
     r"control|monitor|losses|order|step|row|turn|at|count|loss|mean|settled|best|place"
 )
 CALLED = {

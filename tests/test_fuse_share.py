@@ -210,3 +210,14 @@ def test_what_is_before_and_after_the_loops_keeps_its_place(
     loops = LoopProgram(with_ends(first, second), [SOURCE], [RESULT])
     share(loops)
     assert len(loops.kernels) == kernels
+
+
+@pytest.mark.parametrize("rows", [3, 700, 2000])
+def test_a_loop_of_no_turns_stays_by_itself(rows: int) -> None:
+    def function(w: Any, nothing: Any, x: Any) -> Any:
+        return np.mean((x @ w) ** 2) + np.sum(nothing**2)
+
+    rng = np.random.default_rng(rows)
+    values = [rng.normal(size=(2, 10)), np.zeros(0), rng.normal(size=(rows, 2))]
+    graph = run(tracing.trace(function, tuple(values)).graph, PRIMAL)
+    agrees(evaluate(graph, *values), ran(graph, values, jit="llvm"))

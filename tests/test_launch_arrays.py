@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import graphjit
-from graphjit.launch.reuse import LARGE
-from graphjit.transforms.native import WARM
+from graphjit.flags import override
+from graphjit.launch.large import LARGE
+from graphjit.transforms.native import NEW, WARM
 
 SIZE = LARGE // 8
 X = np.arange(float(SIZE))
@@ -45,6 +46,16 @@ def test_memory_is_used_again() -> None:
     for i in range(4):  # while the result before is still held
         result = g(X + i)
         np.testing.assert_array_equal(result, 2 * (X + i))
+
+
+def test_the_larger_the_results_the_sooner_their_memory_is_kept() -> None:
+    x = np.ones(NEW // 32)
+    with override(tier="best"):
+        large, small = graphjit.jit(lambda x: (x + 1, x + 2)), graphjit.jit(lambda x: x + 1)
+        for launch in ("", "native"):  # each call makes half of NEW
+            large(x)
+            small(x[:8])
+            assert (large.stats.launch, small.stats.launch) == (launch, "")
 
 
 def test_small_arrays_are_fresh() -> None:

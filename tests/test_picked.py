@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import graphjit
+from graphjit import train
 from graphjit.codegen.build import build
-from graphjit.codegen.llvm_matrix_picked import LINE, lines
+from graphjit.codegen.epoch import Epoch
+from graphjit.codegen.llvm_matrix_picked import lines
 from graphjit.codegen.loops import (
     Address,
     Buffer,
@@ -27,12 +29,15 @@ from graphjit.codegen.loops import (
 from graphjit.codegen.native import host, made_for
 from graphjit.codegen.picked import pick
 from graphjit.codegen.render_llvm import render
-from graphjit.codegen.walks import walk
+from graphjit.codegen.walks import reads, walk
 from graphjit.errors import IndexRangeError
 from graphjit.flags import override
 from graphjit.ir import Graph
 from graphjit.passes.pipeline import PRIMAL, run
 from graphjit.tracing.trace import trace
+from graphjit.train.setup import Setup
+from graphjit.train.step import Steps
+from graphjit.tuning import LINE
 from running import WAYS, built, ran, ulps, way
 
 EXAMPLES = 40
@@ -305,6 +310,86 @@ def test_a_batch_that_the_next_turn_reads_is_a_copy(jit: Any) -> None:
         last, found = graphjit.jit(function)(x, w, order)
     close(whole[-1], last)
     close(whole[1:] @ w + np.sum(np.cos(whole[:-1]), axis=2), found)
+
+
+TABLES: dict[str, Callable[..., Any]] = {
+    "labels": lambda y, z, k: y,
+    "a column": lambda y, z, k: z[:, 1],
+    "whole numbers": lambda y, z, k: k / 7,
+    "twice": lambda y, z, k: y * y + np.sin(y),
+    "three tables": lambda y, z, k: y * z[:, 0] + (k > 1) * z[:, 2],
+    "rows, too": lambda y, z, k: np.sum(np.tanh(z), axis=1) * y,
+}
+
+
+def setup_of(target: Callable[..., Any]) -> Setup:
+    """Training on batches of 9 rows, then 4."""
+    x, y, z = (RNG.standard_normal(s) for s in ((EXAMPLES, 7), EXAMPLES, (EXAMPLES, 3)))
+    data = x, y, z, RNG.integers(0, 5, EXAMPLES)
+
+    def loss(w: Any, x: Any, *tables: Any) -> Any:
+        return np.mean((x @ w - target(*tables)) ** 2)
+
+    w = np.zeros(7)
+    return Setup(loss, train.sgd(0.05), w, {}, data, Epoch(EXAMPLES, 9))
+
+
+@WAYS
+@pytest.mark.parametrize("target", TABLES.values(), ids=TABLES)
+def test_training_reads_all_that_a_number_picks(target: Callable[..., Any], jit: Any) -> None:
+    setup = setup_of(target)
+    x, *tables = setup.data
+    w, numbers = np.zeros(7), np.random.default_rng(3)
+    for _ in range(4):
+        order = numbers.permutation(EXAMPLES)
+        for rows in (order[i : i + 9] for i in range(0, EXAMPLES, 9)):
+            error = x[rows] @ w - target(*(t[rows] for t in tables))
+            w = w - 0.05 * 2 * error @ x[rows] / len(rows)
+    with override(**way(jit)):
+        ours = train.minimize(
+            setup.loss, setup.params, setup.data, setup.optimizer, batch_size=9, epochs=4, seed=3
+        ).params
+    close(w, ours)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_labels_are_read_before_the_products_that_wait(name: str) -> None:
+    """But for whole rows of them, which are read where they are needed."""
+    for program in Steps(setup_of(TABLES[name])).programs:
+        found = [s for k in program.kernels for s in walk(k.statements)]
+        first = next(at for at, s in enumerate(found) if isinstance(s, PickedGemv))
+        late = {b.name for s in found[first:] if isinstance(s, Load) for b in reads(s)}
+        late &= {"order", "arg2", "arg3", "arg4", "arg5"}
+        assert late == ({"order", "arg4"} if name in ("rows, too", "three tables") else set())
+        early = {b.name for s in found[:first] for b in reads(s)}
+        assert len(early) > 1
+
+
+def test_what_is_written_meanwhile_is_read_where_it_was() -> None:
+    """A table that a kernel overwrites between the numbers and the loop that reads it."""
+    for meanwhile in (False, True):
+        program = one_product()
+        rows = program.inputs[1]
+        table = Buffer("in3", 2 * EXAMPLES + 2, FLOAT, "input")
+        program.inputs.append(table)
+        number, value = Value("v2", WHOLE), Value("v3", FLOAT)
+        out = Address(program.outputs[0], 0, (("i", 1),))
+        body: list[Statement] = [
+            Load(number, Address(rows, 0, (("i", 1),))),
+            Load(value, Address(table, 3, ((number.name, 2),))),
+            Store(out, value, "add"),
+        ]
+        program.names = 3
+        if meanwhile:
+            program.kernels.append(Kernel("fill", [Fill(table, Constant(0, FLOAT))]))
+        program.kernels.append(Kernel("labels", [For("i", 9, body)]))
+        pick(program)
+        assert products(program) == (1, 0)
+        late = {b.name for s in walk(program.kernels[-1].statements) for b in reads(s)}
+        assert (table.name in late) == meanwhile
+        early = [s.address for s in walk(program.kernels[0].statements) if isinstance(s, Load)]
+        found = [a for a in early if a.buffer == table]
+        assert found == ([] if meanwhile else [Address(table, 3, (("v0", 2),))])
 
 
 def one_product() -> LoopProgram:

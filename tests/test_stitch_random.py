@@ -91,3 +91,26 @@ def test_a_stored_sum_of_embeddings_is_read_where_another_needs_a_part() -> None
         plain = jacrev(grad(f, (0, 1)), (0, 1))(*args)
     for one, two in zip(optree.tree_leaves(second(*args)), optree.tree_leaves(plain), strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-12, atol=1e-12)
+
+
+FARTHEST: dict[str, Function] = {
+    "of a sum": lambda x, y: x * -10.0 + (0.1 - x),
+    "of three": lambda x, y: y + (x - (y * 0.3 - x)),
+    "of what is joined": lambda x, y: np.pad(x[1:], (0, 1)) + (np.pad(y[:-1], (1, 0)) - (0.7 - x)),
+}
+
+
+@pytest.mark.parametrize("name", FARTHEST)
+def test_the_largest_is_found_again_where_a_sum_is_computed_anew(name: str) -> None:
+    def f(x: Any, y: Any) -> Any:
+        z = FARTHEST[name](x, y)
+        return np.max(z) - 0.5 * np.sum(z[:-1])
+
+    slopes = grad(f, (0, 1))
+    for seed in range(40):
+        args: Any = np.random.default_rng(seed).normal(size=(2, 5000))
+        with override(jit=seed % 4 == 0):
+            found = slopes(*args)
+        graph = slopes.graph(*args, stage="adjoint")
+        for old, new in zip(evaluate(graph, *args), found, strict=True):
+            np.testing.assert_allclose(new, old, rtol=1e-12, atol=1e-12, err_msg=str(seed))

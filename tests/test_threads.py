@@ -399,6 +399,28 @@ def test_a_pool_that_rests_leaves_calls_to_their_own_thread() -> None:
     assert in_process(text).split() == ["2", "True", "True"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="counts of the system's")
+def test_a_pool_that_rests_wakes_nobody() -> None:
+    text = BEGIN.format(more=", threads=3") + (
+        "import time\n"
+        "def woken():\n"
+        "    tasks = [t for t in os.listdir('/proc/self/task') if int(t) != os.getpid()]\n"
+        "    texts = [open(f'/proc/self/task/{t}/status').read() for t in tasks]\n"
+        "    return [t.partition('\\nvoluntary_ctxt_switches:')[2].split()[0] for t in texts]\n"
+        "f(x)\n"
+        "word = workers.workers()._word\n"
+        "while word('sleepers').value < 2: time.sleep(0.01)\n"
+        "time.sleep(0.05)\n"
+        "before, word('resume').value = woken(), 2**62\n"
+        "for _ in range(20): f(x)\n"
+        "time.sleep(0.05)\n"
+        "after, word('resume').value = woken(), 0\n"
+        "while woken() == before: f(x)\n"
+        "print(len(before) >= 2, after == before)\n"
+    )
+    assert in_process(text, GRAPHJIT_TIER="best") == "True True"
+
+
 def test_the_library_keeps_its_own_number_of_threads() -> None:
     text = BEGIN.format(more=", threads=2") + (
         "from graphjit.codegen.blas import find\n"

@@ -11,6 +11,7 @@ import pytest
 
 import graphjit
 from graphjit import train
+from graphjit.errors import TrainingError
 from graphjit.flags import override
 from running import WAYS, Way, way
 from training_by_hand import (
@@ -132,6 +133,28 @@ def test_a_generator_moves_on() -> None:
     first = seen(data, batch_size=3, epochs=2, seed=rng)
     second = seen(data, batch_size=3, epochs=1, seed=rng)
     assert first + second == seen(data, batch_size=3, epochs=3, seed=1)
+
+
+@pytest.mark.parametrize("kind", [np.random.PCG64, np.random.MT19937])
+@pytest.mark.parametrize("rate", [0.1, 1e3])
+def test_a_generator_stands_after_the_epochs_that_began(rate: float, kind: Any) -> None:
+    """Where training ends before all orders that were drawn at once are used."""
+    params, data = problem()
+    for _ in range(2):  # the second draws more of them, since it is known how long steps take
+        ours, theirs = (np.random.Generator(kind(5)) for _ in range(2))
+        try:
+            result = train.minimize(
+                line, params, data, train.sgd(rate), batch_size=5, epochs=500, seed=ours,
+                tolerance=1e-3,
+            )  # fmt: skip
+            assert result.reason == "converged"
+            steps = len(result.losses)
+        except TrainingError as error:
+            steps = len(error.result.losses) + 1  # type: ignore[attr-defined]
+        assert 2 < steps < 500
+        for _ in range(-(-steps // 5)):
+            theirs.permutation(len(data[0]))
+        assert ours.integers(1 << 40) == theirs.integers(1 << 40)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from graphjit.errors import (
     TrainingError,
 )
 from graphjit.flags import override
+from graphjit.train.run import Training
 from training_by_hand import (
     assert_trees_close,
     batches,
@@ -99,6 +100,29 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_parameters(
     assert isinstance(caught.value, GraphJITError)
 
 
+@pytest.mark.parametrize("at_once", [1, 20, 1000])
+@pytest.mark.parametrize("bad", [1, 3, 4, 5, 6, 7, 9, 60, 61])
+def test_it_goes_back_over_the_same_examples(
+    monkeypatch: pytest.MonkeyPatch, at_once: int, bad: int
+) -> None:
+    """Native calls end with epochs of three steps; one weight is the sum of the batches' means."""
+    monkeypatch.setattr("graphjit.train.run.CHUNK_SECONDS", 10.0)
+    monkeypatch.setattr("graphjit.train.run.AT_ONCE", at_once)
+    x = np.arange(10.0) ** 2
+
+    def loss(w: Any, x: Any) -> Any:
+        return w[0] + np.where(w[0] > 0, 0.0, np.nan) - w[1] * np.mean(x)
+
+    start = np.array([bad - 0.5, 0.0])
+    for _ in range(2):  # first by few steps, as it is not known how long they take
+        with pytest.raises(TrainingError, match=rf"not finite at step {bad} ") as caught:
+            train.minimize(loss, start, x, train.sgd(1.0), batch_size=4, epochs=300, seed=1)
+        result = caught.value.result  # type: ignore[attr-defined]
+        rows = list(batches(10, 4, 30, seed=1))[: bad - 1]
+        expected = [start[0] - (bad - 1), np.sum([np.mean(x[r]) for r in rows])]
+        np.testing.assert_allclose(result.params, expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("chunk", [1e-9, 1e-4, 10.0])
 def test_after_a_divergence_the_parameters_are_those_of_the_numpy_loop(
     monkeypatch: pytest.MonkeyPatch, chunk: float
@@ -172,6 +196,30 @@ def test_ctrl_c_stops_within_two_seconds_with_the_parameters_of_that_moment() ->
     assert int(said[1]) > 100
     assert "consistent" in out, errors
     assert process.returncode == 0
+
+
+def test_ctrl_c_leaves_a_loop_of_brief_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    params, data = problem()
+    chunk = Training.chunk
+
+    def loss(*args: Any) -> Any:
+        return line(*args)
+
+    def pressed(self: Training, last: int) -> int:
+        signal.raise_signal(signal.SIGINT)
+        return chunk(self, last)
+
+    monkeypatch.setattr(Training, "chunk", pressed)
+    first = train.gradient_descent(loss, params, data, steps=2)
+    assert first.reason == "interrupted"  # nobody knew yet how long it would take
+    monkeypatch.setattr(Training, "chunk", chunk)
+    assert train.gradient_descent(loss, params, data, steps=2).reason == "finished"
+    monkeypatch.setattr(Training, "chunk", pressed)
+    monkeypatch.setattr("graphjit.train.run.BRIEF", 1e6)
+    with pytest.raises(KeyboardInterrupt):
+        train.gradient_descent(loss, params, data, steps=2)
+    monkeypatch.setattr("graphjit.train.run.BRIEF", 1e-9)
+    assert train.gradient_descent(loss, params, data, steps=2).reason == "interrupted"
 
 
 def test_the_handler_of_ctrl_c_is_put_back() -> None:

@@ -23,7 +23,8 @@ from graphjit.calibrate.measures import Trial, fitted, lost
 from graphjit.cli import main
 from graphjit.codegen import llvm_matrix_choice
 from graphjit.codegen.llvm_matrix import MatrixProduct, Steps
-from graphjit.codegen.llvm_matrix_choice import choice, further, nearby
+from graphjit.codegen.llvm_matrix_choice import choice, deep, further, nearby
+from graphjit.codegen.llvm_matrix_rows import tile_of
 from graphjit.codegen.native import host
 from graphjit.errors import TuningWarning
 from graphjit.flags import override
@@ -66,7 +67,7 @@ def test_each_number_can_be_replaced(width: int) -> None:
 def test_limits_go_with_the_caches(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = Caches(1 << 15, 1 << 19, 1 << 24)
     monkeypatch.setattr(llvm_matrix_choice, "caches", lambda: sizes)
-    assert (nearby(), further()) == (1 << 20, 1 << 22)
+    assert (nearby(), further(), deep()) == (1 << 20, 1 << 22, 768)
 
 
 def test_the_caches_of_linux_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,6 +96,24 @@ def test_numbers_in_force_choose_the_way_of_a_product() -> None:
         assert choice(product) is not None
     with tuning.override(table._replace(products={**table.products, 8: never})):
         assert choice(product) is None
+
+
+def test_numbers_in_force_choose_the_tiles() -> None:
+    steps = Steps(64, 1)
+    product = MatrixProduct(np.dtype(float), 64, 64, 64, steps, steps, steps)
+    table, usual = TABLE[host().vector_bytes], tile_of(product)
+    with tuning.override(table._replace(tiles=table.tiles._replace(sums=2))):
+        assert tile_of(product).rows * tile_of(product).vectors <= 2
+    assert tile_of(product) == usual
+    assert usual.rows * usual.vectors > 2
+
+
+@WIDTHS
+def test_tiles_leave_registers_for_what_is_loaded(width: int) -> None:
+    table, tiles = TABLE[width], TABLE[width].tiles
+    most = max(tiles.held, tiles.sums, tiles.finished, tiles.busy, table.kept)
+    assert most < tiles.registers
+    assert tiles.columns < tiles.held
 
 
 # -- the file --------------------------------------------------------------------------------------

@@ -119,7 +119,8 @@ def library(dtype: np.dtype[np.generic], table: Tuning) -> dict[str, float]:
 def trial(p: Product, table: Tuning) -> Trial:
     """A product, measured."""
     cost = min(way.cost for way in ways(p.strides))
-    return Trial(cost, alone(p.strides), *times(p, table))
+    limits = table.products[p.dtype.itemsize]
+    return Trial(cost, alone(p.strides, limits), *times(p, table))
 
 
 def fitted(trials: Mapping[str, Sequence[Trial]], before: Mapping[str, float]) -> dict[str, float]:

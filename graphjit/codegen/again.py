@@ -24,7 +24,7 @@ from graphjit.codegen.loops import (
     Value,
 )
 from graphjit.codegen.reach import moved, names, reaches
-from graphjit.codegen.renaming import operands, renamed
+from graphjit.codegen.renaming import anew, operands
 from graphjit.codegen.walks import reads, touched, walk, writes
 from graphjit.passes.costs import operation, rereading, storing
 from graphjit.records import NamedTuple
@@ -216,13 +216,3 @@ def with_nest(program: LoopProgram, kernel: Kernel, loop: For, nest: Nest) -> Ou
 def ops(nest: For) -> str:
     """What a nest does."""
     return ", ".join(dict.fromkeys(s.op for s in walk([nest]) if isinstance(s, Let))) or "positive"
-
-
-def anew(program: LoopProgram, statements: list[Statement]) -> list[Statement]:
-    """Statements with new names for their values."""
-    known: dict[str, Value] = {}
-    for s in walk(statements):
-        if isinstance(s, Let | Load):
-            program.names += 1
-            known[s.value.name] = s.value._replace(name=f"v{program.names}")
-    return [renamed(s, known) for s in statements]

@@ -17,14 +17,11 @@ from graphjit.ir.aval import DType
 from graphjit.records import NamedTuple
 from graphjit.tuning import tuning
 
-# An operation takes four cycles, and about one begins in each: where the chain is a smaller share
-# of the body, enough is independent. At 0.14 two vectors lost 0.05 of the time, at 0.2 they gained
-# 0.1 (Zen 4, vectors of 64 bytes).
-SHARE = 0.15
 LONG = 100  # operations of a body that is worth more code where there are few turns
 MANY = 16  # turns: with fewer, a vector that is left empty counts
 LARGE = 1 << 13  # turns: with fewer, more than two vectors are not worth the time to compile
-STEPS = {"divide": 3, "reciprocal": 3, "sqrt": 4}  # that one operation waits; others are one
+# That one operation waits, about, on any processor; others are one.
+STEPS = {"divide": 3, "reciprocal": 3, "sqrt": 4}
 AT_ONCE = frozenset({"copy", "positive", "bits", "from_bits", "negative", "absolute", "fabs"})
 
 Form = tuple[bool, bool]  # of described functions, as ``llvm_mathematics`` says it
@@ -52,14 +49,15 @@ def widened(
     few = extent < MANY * lanes
     if few and -extent % lanes >= shape.lanes:
         return shape
-    pays = calls(body) > INLINED or waits(body, LONG if few else tuned.long, form)
+    long = LONG if few else tuned.long
+    pays = calls(body) > INLINED or waits(body, long, tuned.chained, form)
     return shape._replace(vectors=vectors) if pays else shape
 
 
-def waits(body: Iterable[Statement], long: int, form: Form) -> bool:
-    """Whether a body has so many operations, and much of it is one chain."""
+def waits(body: Iterable[Statement], long: int, share: float, form: Form) -> bool:
+    """Whether a body has so many operations, and such a share of them is one chain."""
     operations, steps = chain(body, form)
-    return operations >= long and steps > SHARE * operations
+    return operations >= long and steps > share * operations
 
 
 def chain(body: Iterable[Statement], form: Form) -> Chain:

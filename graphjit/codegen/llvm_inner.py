@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from graphjit.codegen.llvm_chain import widened
 from graphjit.codegen.llvm_instructions import binary, select, shuffled
-from graphjit.codegen.llvm_loops import INLINED, Inner, calls, shape_of
+from graphjit.codegen.llvm_loops import INLINED, Inner, calls, contracted, shape_of
 from graphjit.codegen.llvm_mathematics import form
-from graphjit.codegen.llvm_scalars import operation
-from graphjit.codegen.llvm_text import I64, Body, Operand, constant
+from graphjit.codegen.llvm_scalars import integer, operation
+from graphjit.codegen.llvm_text import I64, Body, Operand, constant, mask
 from graphjit.codegen.loops import For, Load, Store, Value
 from graphjit.codegen.native import host
 from graphjit.ir.aval import DType, extreme
@@ -26,7 +26,7 @@ class InnerLoop:
     """One innermost loop: whole vectors, then what is left over under a mask."""
 
     def __init__(self, writer: Writer, loop: For, body: Sequence[Inner]) -> None:
-        self.writer, self.loop, self.body = writer, loop, body
+        self.writer, self.loop = writer, loop
         changed = dict.fromkeys(s.value.name for s in body if not isinstance(s, Store))
         self.carried = [writer.slots[n][1] for n in changed if n in writer.slots]
         aliases, width = writer.program.aliases, host().vector_bytes
@@ -35,6 +35,7 @@ class InnerLoop:
         writer.module.widened += self.shape.vectors > 1
         if writer.module.wide:
             self.shape = self.shape._replace(lanes=shape.lanes * self.shape.vectors, vectors=1)
+        self.body = contracted(body, self.shape.folds) if host().fma else body
         self.earlier: Mapping[str, Value] = {}
         self.first: Sequence[Inner] = ()
         self.before: dict[str, Operand] = {}
@@ -142,8 +143,8 @@ class InnerLoop:
         ends = [w.spread(w.known[v.name], lanes) for v in self.carried]
         if not active or active == lanes:
             return ends
-        mask = w.mask(lanes, active)
-        return [select(w, mask, new, old) for new, old in zip(ends, state, strict=True)]
+        there = mask(lanes, active)
+        return [select(w, there, new, old) for new, old in zip(ends, state, strict=True)]
 
     # -- what a turn hands on to the next ----------------------------------------------------------
 
@@ -161,7 +162,8 @@ class InnerLoop:
         w.known[self.loop.index] = start
         for statement in self.first:
             w.statement(statement)
-        self.before = {v: w.spread(w.known[v], self.shape.lanes) for v in self.earlier}
+        lanes = self.shape.lanes
+        self.before = {v: bits(w, w.spread(w.known[v], lanes)) for v in self.earlier}
 
     def go_on(self, flat: Sequence[Operand]) -> None:
         """With the last vectors among those that are carried."""
@@ -176,7 +178,9 @@ class InnerLoop:
             return w.statement(s)
         old, new = self.before[name], w.read(self.earlier[name])
         places = range(lanes - 1, 2 * lanes - 1)
-        w.known[name], self.before[name] = shuffled(w, old, places, new), new
+        moved = shuffled(w, old, places, bits(w, new))
+        w.known[name] = operation(w, "from_bits", [moved], new.dtype)
+        self.before[name] = bits(w, new)
         return None
 
     def identity(self, value: Value) -> Operand:
@@ -198,6 +202,15 @@ def windows(body: Sequence[Inner]) -> bool:
     """Whether one buffer is read at several places."""
     read = [s.address.buffer.name for s in body if isinstance(s, Load)]
     return len(set(read)) < len(read)
+
+
+def bits(w: Body, x: Operand) -> Operand:
+    """A vector's bits as whole numbers.
+
+    Lanes of those move by one instruction (valignq), where LLVM looks up the places of floats in a
+    register (vpermt2pd), at twice the time.
+    """
+    return operation(w, "bits", [x], integer(x.dtype))
 
 
 def half_of(w: Body, vector: Operand, start: int, count: int) -> Operand:

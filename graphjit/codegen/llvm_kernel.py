@@ -37,8 +37,6 @@ from graphjit.codegen.loops import (
 )
 from graphjit.codegen.walks import walk
 
-ROUNDS = 64  # of a while loop, for which a tape has room at first
-
 
 class KernelWriter(Memory):
     """One function: the statements of one kernel, or of several.
@@ -52,6 +50,7 @@ class KernelWriter(Memory):
         self.slots: dict[str, tuple[str, Value]] = {}
         self.lost: dict[str, str] = {}
         self.inline = False
+        self.ready: dict[int, InnerLoop] = {}  # loops over rows whose sums stay in registers
         self.turns = 1  # of the loops that are open, altogether
         self.pooled = self.may_share = bool(module.kernels)
         self.whole: list[Statement] = []
@@ -71,9 +70,16 @@ class KernelWriter(Memory):
         self.block_of(statements)
 
     def block_of(self, statements: Sequence[Statement]) -> None:
-        """Statements in a row."""
-        for statement in statements:
-            self.statement(statement)
+        """Statements in a row; a small product and the loop that reads it are one."""
+        at = 0
+        while at < len(statements):
+            if self.module.around and isinstance(statements[at], Gemm):
+                from graphjit.codegen.llvm_epilogue import finished  # for those who need it
+
+                at = finished(self, statements, at)
+            else:
+                self.statement(statements[at])
+                at += 1
 
     def statement(self, s: Statement) -> None:
         """One statement, with what is in it."""
@@ -123,7 +129,9 @@ class KernelWriter(Memory):
             case If():
                 self.branch(s)
             case Tape():
-                self.tape(s)
+                from graphjit.codegen.llvm_tapes import tape  # for those who need it
+
+                tape(self, s)
 
     # -- scalars ------------------------------------------------------------------------------
 
@@ -225,11 +233,23 @@ class KernelWriter(Memory):
                 return
         body = innermost(s)
         if body is not None:
-            InnerLoop(self, s, body).write()
+            (self.ready.pop(id(s), None) or InnerLoop(self, s, body)).write()
         else:
             self.turns *= s.extent
-            self.repeat(s.extent, [], lambda i, _: self.turn(s, i))
+            self.over_rows(s)
             self.turns //= s.extent
+
+    def over_rows(self, s: For) -> None:
+        """A loop with others inside."""
+        rows = [row for row in s.body if isinstance(row, For)]
+        if any(isinstance(x, Store) and x.op for row in rows for x in row.body):
+            from graphjit.codegen.llvm_row_sums import RowSums  # for those who need it
+
+            sums = RowSums(self, s)
+            if sums.stores:
+                sums.write(s)
+                return
+        self.repeat(s.extent, [], lambda i, _: self.turn(s, i))
 
     def turn(self, s: For, count: Operand) -> list[Operand]:
         """The body for the turn of this number."""
@@ -259,41 +279,6 @@ class KernelWriter(Memory):
             self.begin(label)
             self.block_of(statements)
             self.put(f"br label %{after}")
-        self.begin(after)
-
-    def tape(self, s: Tape) -> None:
-        """Allocate the tapes, make room on them, or free them."""
-        room = Value(s.room, I64)
-        if s.action == "open":
-            self.slot(room)
-            self.assign(room, constant(ROUNDS, I64))
-            for b in s.buffers:
-                place = self.tapes[b.name] = self.fresh()
-                self.head.append(f"  {place} = alloca ptr")
-                size = ROUNDS * self.bytes_of(b)
-                self.put(f"store ptr {self.memory_call('malloc', f'i64 {size}')}, ptr {place}")
-        elif s.action == "ensure":
-            self.ensure(s, room)
-        else:
-            for b in s.buffers:
-                old = self.let(f"load ptr, ptr {self.tapes[b.name]}")
-                self.module.declare("free", "void", ["ptr"])
-                self.put(f"call void @free(ptr {old})")
-
-    def ensure(self, s: Tape, room: Value) -> None:
-        """Twice the room where the tape is full."""
-        longer, after = self.label(), self.label()
-        full = compare(self, "ge", self.known[s.count], self.read(room))
-        self.put(f"br {full}, label %{longer}, label %{after}")
-        self.begin(longer)
-        twice = binary(self, "shl", self.read(room), constant(1, I64))
-        self.assign(room, twice)
-        for b in s.buffers:
-            size = binary(self, "mul", twice, constant(self.bytes_of(b), I64))
-            old = self.let(f"load ptr, ptr {self.tapes[b.name]}")
-            fresh = self.memory_call("realloc", f"ptr {old}, {size}")
-            self.put(f"store ptr {fresh}, ptr {self.tapes[b.name]}")
-        self.put(f"br label %{after}")
         self.begin(after)
 
     def memory_call(self, name: str, arguments: str) -> str:

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
+import numpy as np
+
 from graphjit.codegen.llvm_text import BOOL
 from graphjit.codegen.loops import (
     Address,
@@ -27,6 +29,8 @@ from graphjit.tuning import tuning
 Inner = Let | Load | Index | Check | Store
 Terms = tuple[tuple[str, int], ...]
 NO_FOLDS: Mapping[str, str] = MappingProxyType({})
+FLOATS = (np.float64, np.float32)
+PRODUCTS = frozenset({"multiply", "square"})
 FOLDS = frozenset({"add", "multiply", "maximum", "minimum", "logical_or", "logical_and"})
 LIGHT = 12  # operations: a body of no more waits for its own sums, unless it has several of each
 INLINED = 8  # functions of mathematics that are written out in one loop; others are called
@@ -121,6 +125,33 @@ def accumulators(body: Sequence[Inner], carried: set[str]) -> dict[str, str] | N
             return None
         folds[name] = s.op  # type: ignore[union-attr]
     return folds
+
+
+def contracted(body: Sequence[Inner], folds: Mapping[str, str]) -> list[Inner]:
+    """A body in which products that are only added up join their sums in one operation.
+
+    As in the BLAS. Elsewhere an fma could leave a rest where a difference of products is zero.
+    """
+    uses = Counter(name for s in body for name in used(s))
+    once = [s for s in body if isinstance(s, Let) and uses[s.value.name] == 1]
+    products = {s.value.name: s for s in once if s.op in PRODUCTS and s.value.name not in folds}
+    found: list[Inner] = []
+    for s in body:
+        term = products.get(added(s, folds))
+        if term and isinstance(s, Let) and s.value.dtype == term.value.dtype:
+            found.remove(term)
+            factors = term.operands if term.op == "multiply" else 2 * term.operands
+            found.append(s._replace(op="fma", operands=(*factors, s.value)))
+        else:
+            found.append(s)
+    return found
+
+
+def added(s: Inner, folds: Mapping[str, str]) -> str:
+    """What a statement adds to a sum of floats; empty for other statements."""
+    if not isinstance(s, Let) or folds.get(s.value.name) != "add" or s.value.dtype not in FLOATS:
+        return ""
+    return next((name for name in used(s) if name != s.value.name), "")
 
 
 def used(s: Inner) -> list[str]:

@@ -7,7 +7,7 @@ fit into the first caches is one loop over the depth for each tile of the result
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import ClassVar
 
 from graphjit.codegen.llvm_instructions import binary
@@ -15,12 +15,7 @@ from graphjit.codegen.llvm_text import I64, Body, Module, Operand, constant, lan
 from graphjit.codegen.native import host
 from graphjit.ir.aval import DType
 from graphjit.records import NamedTuple
-
-WIDE = 32  # bytes that all processors with such vectors take at once; more may take two turns
-ACCUMULATORS = 10  # of a tile; more would only make the text longer
-WIDEST = 16  # vectors of a tile of one row, so that a matrix is read from beginning to end
-BUSY = 8  # sums under way that keep two multipliers busy for the four cycles that each takes
-TRANSPOSED = 4  # rows and columns of the squares in which a matrix is transposed
+from graphjit.tuning import Tiles, tuning
 
 
 class Steps(NamedTuple):
@@ -107,14 +102,6 @@ class MatrixBody(Body):
             return self.intrinsic("fma", a, b, total)
         return binary(self, "fadd", total, binary(self, "fmul", a, b))
 
-    def total(self, parts: Sequence[Operand]) -> Operand:
-        """A sum, neighbours first."""
-        while len(parts) > 1:
-            pairs = zip(parts[::2], parts[1::2], strict=False)  # an odd one waits
-            sums = [binary(self, "fadd", a, b) for a, b in pairs]
-            parts = [*sums, *parts[2 * len(sums) :]]
-        return parts[0]
-
     def tiles(self, extent: int, size: int, turn: Callable[[Operand], None]) -> None:
         """``turn`` at 0, size, 2 size, ...; the last begins early enough to be a whole one.
 
@@ -156,11 +143,6 @@ def full_lanes(dtype: DType) -> int:
     return host().vector_bytes // dtype.itemsize
 
 
-def weight(lanes: int, dtype: DType) -> int:
-    """What an instruction on a vector costs, where one on a narrow vector costs 1."""
-    return -(-lanes * dtype.itemsize // WIDE)
-
-
-def registers() -> int:
-    """How many vectors are at hand."""
-    return 32 if host().vector_bytes == 64 else 16
+def tuned() -> Tiles:
+    """The numbers by which tiles are cut, for the processor that code is made for."""
+    return tuning(host().vector_bytes).tiles

@@ -5,17 +5,14 @@ from __future__ import annotations
 from graphjit.codegen import llvm_matrix_dots as dots
 from graphjit.codegen import llvm_matrix_rows as rows
 from graphjit.codegen.blas import find
-from graphjit.codegen.llvm_matrix import MatrixProduct, Steps, full_lanes, weight
+from graphjit.codegen.llvm_matrix import MatrixProduct, Steps, full_lanes, tuned
 from graphjit.codegen.llvm_text import Module
 from graphjit.codegen.native import host
 from graphjit.records import NamedTuple
-from graphjit.tuning import Limits, caches, tuning
-
-NARROW = 8  # rows and columns of a tile of the BLAS, whatever is asked for
-WRITTEN = 4  # multiplications that cost what writing their sum does
-
+from graphjit.tuning import LINE, Limits, caches, tuning
 
 SKINNY = 32  # rows or columns of a result for which the large operand is read but once or twice
+FULL = 32  # bytes of a column of a tile
 
 
 def nearby() -> int:
@@ -26,6 +23,11 @@ def nearby() -> int:
 def further() -> int:
     """The bytes up to which we are as good where the result is skinny."""
     return 8 * caches().second
+
+
+def deep() -> int:
+    """Rows of B from which on a line of each is more than stays in the first cache."""
+    return 3 * caches().first // (2 * LINE)
 
 
 class Way(NamedTuple):
@@ -93,8 +95,14 @@ def most(p: MatrixProduct, limits: Limits, *, held: bool) -> int:
     if p.m == 1:
         return limits.vector
     far = further() if min(p.m, p.n) <= SKINNY else nearby()
-    near = p.dtype.itemsize * p.k * (p.m + p.n) <= far
+    near = p.dtype.itemsize * p.k * (p.m + width(p)) <= far
     return limits.alone if near and (held or threads() == 1) else limits.matrix
+
+
+def width(p: MatrixProduct) -> int:
+    """The columns of B; where its rows are long and many, those of all that it is a part of."""
+    again = p.m * p.dtype.itemsize > FULL  # each is read for several tiles
+    return max(p.n, p.b.row) if p.b.column == 1 and p.k >= deep() and again else p.n
 
 
 def threads() -> int:
@@ -105,11 +113,11 @@ def threads() -> int:
 
 def library_cost(p: MatrixProduct, limits: Limits) -> float:
     """About how many half cycles the BLAS takes for a product of matrices."""
-    return limits.call + alone(p) * (limits.across if dots.possible(p) else limits.plain)
+    return limits.call + alone(p, limits) * (limits.across if dots.possible(p) else limits.plain)
 
 
-def alone(p: MatrixProduct) -> float:
+def alone(p: MatrixProduct, limits: Limits) -> float:
     """The half cycles of its multiplications alone, by tiles of the BLAS."""
-    lanes = full_lanes(p.dtype)
-    rows, columns = max(p.m, NARROW), max(p.n, NARROW)
-    return weight(lanes, p.dtype) * rows * columns * (p.k + WRITTEN) / lanes
+    lanes, weight = full_lanes(p.dtype), tuned().weight(host().vector_bytes)
+    rows, columns = max(p.m, limits.narrow), max(p.n, limits.narrow)
+    return weight * rows * columns * (p.k + limits.written) / lanes

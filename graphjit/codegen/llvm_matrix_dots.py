@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from functools import partial
 
-from graphjit.codegen.llvm_instructions import shuffled
+from graphjit.codegen.llvm_instructions import select, shuffled
 from graphjit.codegen.llvm_matrix import (
-    BUSY,
     MatrixBody,
     MatrixProduct,
     Tile,
     full_lanes,
     powers,
-    registers,
-    weight,
+    tuned,
 )
-from graphjit.codegen.llvm_text import BOOL, Module, Operand, literal
-
-COLUMNS = 8  # of a tile, at most
-LOADED, FOLDED = 2, 2  # what it takes to load a vector or to halve one, where a product takes 1
+from graphjit.codegen.llvm_scalars import total
+from graphjit.codegen.llvm_text import Module, Operand, mask
 
 
 class DotsBody(MatrixBody):
@@ -63,7 +59,7 @@ class DotsBody(MatrixBody):
 
         state = [self.zero(t.lanes)] * (count * t.turns)
         state = self.deep(self.p.k, state, t.turns, t.lanes, turn)
-        sums = [self.total(state[r::count]) for r in range(count)]
+        sums = [total(self, state[r::count]) for r in range(count)]
         rest = self.p.k % t.lanes
         if not rest:
             return sums
@@ -86,9 +82,7 @@ class DotsBody(MatrixBody):
         """Zeros for the first lanes: neither factor may be a NaN or an infinity there."""
         if not done:
             return x
-        bits = ", ".join(f"i1 {literal(i >= done, BOOL)}" for i in range(x.lanes))
-        text = f"select <{x.lanes} x i1> <{bits}>, {x}, {self.zero(x.lanes)}"
-        return self.value(text, x.dtype, x.lanes)
+        return select(self, mask(x.lanes, x.lanes, done), x, self.zero(x.lanes))
 
     def folded(self, sums: list[Operand]) -> Operand:
         """The sum of each vector, as the lanes of one.
@@ -137,15 +131,17 @@ class DotsBody(MatrixBody):
 
 def tile_of(p: MatrixProduct) -> Tile:
     """The tile that takes least time, with enough sums to keep the multipliers busy."""
-    return min(map(partial(tile, p), powers(min(COLUMNS, p.n))), key=partial(time, p))
+    return min(map(partial(tile, p), powers(min(tuned().dots, p.n))), key=partial(time, p))
 
 
 def tile(p: MatrixProduct, columns: int) -> Tile:
     """The tile of so many columns, of as many rows as there are registers for its sums."""
-    most = max(1, (registers() - 1 - columns) // columns)
+    numbers = tuned()
+    most = max(1, (numbers.registers - 1 - columns) // columns)
     rows = -(-p.m // -(-p.m // most))
     lanes = powers(min(full_lanes(p.dtype), p.k))[-1]
-    return Tile(rows, columns, lanes, max(1, min(BUSY // (rows * columns), p.k // lanes)))
+    turns = max(1, min(numbers.busy // (rows * columns), p.k // lanes))
+    return Tile(rows, columns, lanes, turns)
 
 
 def time(p: MatrixProduct, tile: Tile) -> int:
@@ -154,11 +150,12 @@ def time(p: MatrixProduct, tile: Tile) -> int:
     A turn multiplies while it loads, which takes twice as long for a vector; at the end each row
     adds lanes: of two vectors at a time, then of the one that is left.
     """
-    turn = max(LOADED * (tile.rows + tile.vectors), tile.rows * tile.vectors)
+    numbers = tuned()
+    turn = max(numbers.loaded * (tile.rows + tile.vectors), tile.rows * tile.vectors)
     halves = tile.vectors - 1 + (tile.lanes // tile.vectors).bit_length()
-    inside = -(-p.k // tile.lanes) * turn + FOLDED * tile.rows * halves
+    inside = -(-p.k // tile.lanes) * turn + numbers.folded * tile.rows * halves
     tiles = -(-p.m // tile.rows) * -(-p.n // tile.vectors)
-    return tiles * inside * weight(tile.lanes, p.dtype)
+    return tiles * inside * numbers.weight(tile.lanes * p.dtype.itemsize)
 
 
 def cost(p: MatrixProduct) -> int:

@@ -7,28 +7,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from graphjit.codegen.llvm_instructions import binary, compare, select
-from graphjit.codegen.llvm_matrix import (
-    WIDE,
-    MatrixBody,
-    MatrixProduct,
-    Steps,
-    Tile,
-    powers,
-)
+from graphjit.codegen.llvm_matrix import MatrixBody, MatrixProduct, Steps, Tile, powers, tuned
 from graphjit.codegen.llvm_matrix_dots import DotsBody
 from graphjit.codegen.llvm_matrix_rows import RowsBody, best_tile
-from graphjit.codegen.llvm_text import BOOL, I64, Module, Operand, lane, literal, suffix
+from graphjit.codegen.llvm_scalars import total
+from graphjit.codegen.llvm_text import I64, Module, Operand, lane, mask, suffix
 from graphjit.codegen.loops import Ahead, PickedGemv
 from graphjit.codegen.native import host
 from graphjit.ir.aval import DType
 from graphjit.records import NamedTuple
+from graphjit.tuning import LINE
 
 if TYPE_CHECKING:
     from graphjit.codegen.llvm_memory import Memory
 
-TOGETHER = 8  # rows whose sums are made at once
 SECOND = 2  # the cache to fetch into, as LLVM counts: 3 is the first
-LINE = 64  # bytes that come into the caches together
 
 
 class Picked(NamedTuple):
@@ -126,8 +119,9 @@ class PickedDots(PickedBody, DotsBody):
         MatrixBody.__init__(self, module, p.dtype)
         steps = Steps(0, 1), Steps(1, p.lda), Steps(0, 1)
         self.picked, self.p = p, MatrixProduct(p.dtype, 1, p.rows, p.columns, *steps)
-        lanes = powers(min(WIDE // p.dtype.itemsize, p.columns))[-1]  # rows begin anywhere
-        self.tile = Tile(1, powers(min(TOGETHER, p.rows))[-1], lanes, 1)
+        numbers = tuned()
+        lanes = powers(min(numbers.taken // p.dtype.itemsize, p.columns))[-1]  # rows begin anywhere
+        self.tile = Tile(1, powers(min(numbers.dots, p.rows))[-1], lanes, 1)
 
         def some(i: Operand) -> None:
             self.begins = [self.row(i, r) for r in range(self.tile.vectors)]
@@ -161,8 +155,7 @@ class PickedDots(PickedBody, DotsBody):
         held, bits = f"<{lanes} x {lane(dtype)}>", f"<{lanes} x i1>"
         name = f"llvm.masked.load.{suffix(dtype, lanes)}.p0"
         self.module.declare(name, held, ["ptr", bits, held])
-        mask = ", ".join(f"i1 {literal(i < count, BOOL)}" for i in range(lanes))
-        where = f"ptr align {dtype.itemsize} {pointer}, {bits} <{mask}>"
+        where = f"ptr align {dtype.itemsize} {pointer}, {mask(lanes, count)}"
         return self.value(f"call {held} @{name}({where}, {held} zeroinitializer)", dtype, lanes)
 
 
@@ -172,7 +165,7 @@ class PickedRows(PickedBody, RowsBody):
     def __init__(self, module: Module, p: Picked) -> None:
         MatrixBody.__init__(self, module, p.dtype)
         self.picked = p
-        self.tile = best_tile(p.dtype, 1, p.columns, p.rows, host())
+        self.tile = best_tile(p.dtype, 1, p.columns, p.rows, host(), tuned())
         self.columns = min(p.columns, self.tile.vectors * self.tile.lanes)
         self.tiles(p.columns, self.columns, self.some)
 
@@ -191,7 +184,7 @@ class PickedRows(PickedBody, RowsBody):
 
         state = [self.zero(t.lanes)] * (t.vectors * t.turns)
         state = self.deep(self.picked.rows, state, t.turns, 1, turn)
-        sums = [self.total(state[v :: t.vectors]) for v in range(t.vectors)]
+        sums = [total(self, state[v :: t.vectors]) for v in range(t.vectors)]
         self.written(sums, self.at("%c", (j, 1)), 0)
 
     def step(self, a: str, b: str, state: list[Operand]) -> list[Operand]:

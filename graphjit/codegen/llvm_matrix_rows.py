@@ -11,31 +11,66 @@ from functools import cache
 
 from graphjit.codegen.llvm_instructions import shuffled
 from graphjit.codegen.llvm_matrix import (
-    ACCUMULATORS,
-    BUSY,
-    TRANSPOSED,
-    WIDEST,
     MatrixBody,
     MatrixProduct,
     Tile,
     full_lanes,
     powers,
-    registers,
-    weight,
+    tuned,
 )
-from graphjit.codegen.llvm_text import Module, Operand
+from graphjit.codegen.llvm_scalars import total
+from graphjit.codegen.llvm_text import Module, Operand, suffix
 from graphjit.codegen.native import Host, host
 from graphjit.ir.aval import DType
-from graphjit.tuning import caches
+from graphjit.tuning import Tiles, caches
 
 FLAT = 4  # terms of a sum below which writing the result takes the longest
-STALL = 60  # half cycles until what was written by parts can be read as a whole
-PANEL = 65536  # bytes of the stack for columns of B
-APART = 2048  # bytes between rows from which on they are, if there are
-DEEP = 16  # of them, better put next to each other before they are read again and again
+PANEL = 65536  # bytes for columns of B that the stack of any thread has room for
+SQUARE = 4  # rows and columns at once that are transposed: two steps of shuffles
 
 
-class RowsBody(MatrixBody):
+class SquaresBody(MatrixBody):
+    """A function that writes rows as columns."""
+
+    def moved(
+        self, source: str, row: int, target: str, column: int, rows: int, columns: int
+    ) -> None:
+        """Rows without gaps become columns without gaps, square by square."""
+        size = powers(min(rows, columns, SQUARE))[-1]
+
+        def down(i: Operand) -> None:
+            def across(j: Operand) -> None:
+                here = self.at(source, (i, row), (j, 1))
+                self.square(here, row, self.at(target, (i, 1), (j, column)), column, size)
+
+            self.tiles(columns, size, across)
+
+        self.tiles(rows, size, down)
+
+    def square(self, source: str, row: int, target: str, column: int, size: int) -> None:
+        """One square: the rows are shuffled perfectly as often as their number can be halved."""
+        rows = [self.read(self.at(source, (r, row)), size) for r in range(size)]
+        half = size // 2
+        low = [x for i in range(half) for x in (i, size + i)]
+        high = [x + half for x in low]
+        for _ in range(half.bit_length()):
+            pairs = list(zip(rows[:half], rows[half:], strict=True))
+            rows = [shuffled(self, a, places, b) for a, b in pairs for places in (low, high)]
+        for r, values in enumerate(rows):
+            self.write(values, self.at(target, (r, column)))
+
+
+def turned(module: Module, dtype: DType, rows: int, columns: int, row: int) -> str:
+    """The name of a function that writes rows, so far apart, as the columns of a matrix."""
+    name = f"turned_{suffix(dtype, 1)}_{rows}x{columns}_{row}"
+    if name not in module.helpers:
+        body = SquaresBody(module, dtype)
+        body.moved("%a", row, "%b", rows, rows, columns)
+        module.helpers[name] = body.function(name)
+    return name
+
+
+class RowsBody(SquaresBody):
     """The function of one product."""
 
     title = "rows"
@@ -106,7 +141,7 @@ class RowsBody(MatrixBody):
 
         state = [self.zero(t.lanes)] * (size * t.turns)
         state = self.deep(self.p.k, state, t.turns, 1, turn)
-        return [self.total(state[i::size]) for i in range(size)]
+        return [total(self, state[i::size]) for i in range(size)]
 
     def step(self, a: str, b: str, state: list[Operand]) -> list[Operand]:
         """A column of A times a row of B, added to the tile."""
@@ -143,71 +178,44 @@ class RowsBody(MatrixBody):
             value = self.read(self.at(source, (start, 1)), self.tile.lanes)
             self.write(value, self.at(target, (start, 1)))
 
-    def moved(
-        self, source: str, row: int, target: str, column: int, rows: int, columns: int
-    ) -> None:
-        """Rows without gaps become columns without gaps, square by square."""
-        size = powers(min(rows, columns, TRANSPOSED))[-1]
-
-        def down(i: Operand) -> None:
-            def across(j: Operand) -> None:
-                here = self.at(source, (i, row), (j, 1))
-                self.square(here, row, self.at(target, (i, 1), (j, column)), column, size)
-
-            self.tiles(columns, size, across)
-
-        self.tiles(rows, size, down)
-
-    def square(self, source: str, row: int, target: str, column: int, size: int) -> None:
-        """One square: the rows are shuffled perfectly as often as their number can be halved."""
-        rows = [self.read(self.at(source, (r, row)), size) for r in range(size)]
-        half = size // 2
-        low = [x for i in range(half) for x in (i, size + i)]
-        high = [x + half for x in low]
-        for _ in range(half.bit_length()):
-            pairs = list(zip(rows[:half], rows[half:], strict=True))
-            rows = [shuffled(self, a, places, b) for a, b in pairs for places in (low, high)]
-        for r, values in enumerate(rows):
-            self.write(values, self.at(target, (r, column)))
-
 
 def tile_of(p: MatrixProduct) -> Tile:
     """The tile that takes the least time, as far as one can tell."""
-    return best_tile(p.dtype, p.m, p.n, p.k, host())
+    return best_tile(p.dtype, p.m, p.n, p.k, host(), tuned())
 
 
 @cache
-def best_tile(dtype: DType, m: int, n: int, k: int, _: Host) -> Tile:
+def best_tile(dtype: DType, m: int, n: int, k: int, _: Host, numbers: Tiles) -> Tile:
     """The tile of the least cost for a shape, on this processor.
 
     Of several the one that loads least; or, where C is larger than A and B, the widest.
     """
 
     def order(t: Tile) -> tuple[int, int]:
-        loads = t.rows + t.vectors * weight(t.lanes, dtype)
-        return tiles_cost(t, dtype, m, n, k), t.rows if k < FLAT else loads
+        loads = t.rows + t.vectors * numbers.weight(t.lanes * dtype.itemsize)
+        return tiles_cost(t, dtype, m, n, k, numbers), t.rows if k < FLAT else loads
 
-    return min(candidates(dtype, m, n, k), key=order)
+    return min(candidates(dtype, m, n, k, numbers), key=order)
 
 
-def candidates(dtype: DType, m: int, n: int, k: int) -> Iterator[Tile]:
+def candidates(dtype: DType, m: int, n: int, k: int, numbers: Tiles) -> Iterator[Tile]:
     """All tiles that fit into the registers."""
-    most = WIDEST if m == 1 else ACCUMULATORS
+    most = numbers.row if m == 1 else numbers.sums
     for lanes in powers(min(full_lanes(dtype), n)):
         for vectors in range(1, min(most, -(-n // lanes)) + 1):
-            for rows in range(1, min(m, max(1, ACCUMULATORS // vectors)) + 1):
+            for rows in range(1, min(m, max(1, numbers.sums // vectors)) + 1):
                 size = rows * vectors
-                turns = max(1, min(4, k, BUSY // size))
-                if size * turns + (vectors if rows > 1 else 1) < registers():
+                turns = max(1, min(4, k, numbers.busy // size))
+                if size * turns + (vectors if rows > 1 else 1) < numbers.registers:
                     yield Tile(rows, vectors, lanes, turns)
 
 
-def tiles_cost(tile: Tile, dtype: DType, m: int, n: int, k: int) -> int:
+def tiles_cost(tile: Tile, dtype: DType, m: int, n: int, k: int, numbers: Tiles) -> int:
     """About how many half cycles the tiles take: they multiply, load, or wait for sums."""
-    size, wide = tile.rows * tile.vectors, weight(tile.lanes, dtype)
-    step = max(size * wide, tile.rows + tile.vectors * wide, BUSY // tile.turns)
+    size, wide = tile.rows * tile.vectors, numbers.weight(tile.lanes * dtype.itemsize)
+    step = max(size * wide, tile.rows + tile.vectors * wide, numbers.busy // tile.turns)
     tiles = -(-m // tile.rows) * -(-n // (tile.vectors * tile.lanes))
-    return tiles * (k * step + 2 * size * wide * tile.turns + 10)
+    return tiles * (k * step + 2 * size * wide * tile.turns + numbers.begun)
 
 
 def packs(p: MatrixProduct) -> bool:
@@ -218,7 +226,8 @@ def packs(p: MatrixProduct) -> bool:
     """
     if p.b.column != 1:
         return True
-    apart = p.b.row * p.dtype.itemsize >= APART and p.k >= DEEP
+    numbers = tuned()
+    apart = p.b.row * p.dtype.itemsize >= numbers.apart and p.k >= numbers.deep
     return apart and p.m > 2 * tile_of(p).rows and panel(p) <= PANEL
 
 
@@ -230,12 +239,12 @@ def panel(p: MatrixProduct) -> int:
 
 def cost(p: MatrixProduct) -> int:
     """About how many half cycles the product takes."""
-    tile = tile_of(p)
-    whole = tiles_cost(tile, p.dtype, p.m, p.n, p.k)
+    tile, numbers = tile_of(p), tuned()
+    whole = tiles_cost(tile, p.dtype, p.m, p.n, p.k, numbers)
     columns = min(p.n, tile.vectors * tile.lanes)
     packed = p.k * columns * -(-p.n // columns) if packs(p) else 0
     scattered = 2 * p.m * p.n if p.c.column != 1 else 0
-    waits = STALL * ((packed > 0) + (scattered > 0))
+    waits = numbers.stalled * ((packed > 0) + (scattered > 0))
     return whole + waits + (packed + scattered) * p.dtype.itemsize // 8
 
 

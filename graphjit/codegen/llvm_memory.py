@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import cast
 
 from graphjit.codegen.llvm_instructions import binary
@@ -16,6 +17,7 @@ from graphjit.codegen.llvm_text import (
     constant,
     kind,
     literal,
+    mask,
     memory,
     suffix,
 )
@@ -45,6 +47,8 @@ class Memory(Body):
         head: Lines that come before all others.
         parameters: The function's: for each buffer, or counter of an outer loop, its name here.
         private: The pointers to buffers that are this function's own.
+        sums: Vectors of buffers that are in registers now, in the order in which stores add to
+            them, and ``summed`` what that has given.
     """
 
     def __init__(self, module: Module, program: LoopProgram) -> None:
@@ -57,6 +61,8 @@ class Memory(Body):
         self.parameters: dict[Parameter, Operand | str] = {}
         self.tapes: dict[str, str] = {}
         self.private: dict[str, str] = {}
+        self.sums: dict[str, Iterator[Operand]] = {}
+        self.summed: dict[str, list[Operand]] = {}
         self._same: dict[str, str] = {}
 
     def read(self, x: Scalar) -> Operand:
@@ -171,17 +177,12 @@ class Memory(Body):
         self.vector = vector
         return pointer
 
-    def mask(self, lanes: int, active: int) -> Operand:
-        """The first so many lanes."""
-        each = ", ".join(f"i1 {literal(i < active, BOOL)}" for i in range(lanes))
-        return Operand(f"<{each}>", BOOL, lanes)
-
     def masked(self, condition: Operand) -> Operand:
         """A condition, in the active lanes only."""
         _, lanes, active = self.vector
         if not active or condition.lanes == 1:
             return condition
-        return binary(self, "and", condition, self.mask(lanes, active))
+        return binary(self, "and", condition, mask(lanes, active))
 
     # -- what -------------------------------------------------------------------------------
 
@@ -206,7 +207,7 @@ class Memory(Body):
         name = f"llvm.masked.load.{tail(dtype, lanes)}.p0"
         bits = f"<{lanes} x i1>"
         self.module.declare(name, held, ["ptr", bits, held])
-        where = f"ptr align {dtype.itemsize} {pointer}, {self.mask(lanes, active)}"
+        where = f"ptr align {dtype.itemsize} {pointer}, {mask(lanes, active)}"
         return f"call {held} @{name}({where}, {held} {ones(dtype)})"
 
     def gathered(self, address: Address, dtype: DType, lanes: int) -> str:
@@ -227,7 +228,7 @@ class Memory(Body):
     def active(self) -> Operand:
         """The lanes that count."""
         _, lanes, active = self.vector
-        return self.mask(lanes, active or lanes)
+        return mask(lanes, active or lanes)
 
     def truth(self, text: str, dtype: DType, lanes: int) -> Operand:
         """What was loaded; of a byte whether it is not zero."""
@@ -247,6 +248,9 @@ class Memory(Body):
         """Write a value, or combine it with what is there."""
         step, dtype = self.step(s.address), s.address.buffer.dtype
         value = self.read(s.value)
+        if s.address.buffer.name in self.sums:
+            self.keep(s, value)
+            return
         if s.op:
             value = operation(self, s.op, [self.load(s.address), value], dtype)
         lanes = self.vector[1] if step != 0 else 1
@@ -256,6 +260,13 @@ class Memory(Body):
         else:
             self.scattered(held, self.pointers(s.address, lanes), dtype, lanes)
 
+    def keep(self, s: Store, value: Operand) -> None:
+        """Add to the next vector of what is in registers."""
+        name = s.address.buffer.name
+        old = next(self.sums[name])
+        pair = [old, self.spread(value, old.lanes)]
+        self.summed[name].append(operation(self, s.op, pair, old.dtype))
+
     def stored(self, held: str, pointer: str, dtype: DType, lanes: int) -> None:
         """Write neighbours, those of the active lanes."""
         active = self.vector[2]
@@ -263,9 +274,8 @@ class Memory(Body):
             return self.put(f"store {held}, ptr {pointer}, align {dtype.itemsize}")
         name = f"llvm.masked.store.{tail(dtype, lanes)}.p0"
         self.module.declare(name, "void", [memory(dtype, lanes), "ptr", f"<{lanes} x i1>"])
-        mask = self.mask(lanes, active)
         where = f"ptr align {dtype.itemsize} {pointer}"
-        return self.put(f"call void @{name}({held}, {where}, {mask})")
+        return self.put(f"call void @{name}({held}, {where}, {mask(lanes, active)})")
 
     def scattered(self, held: str, pointers: str, dtype: DType, lanes: int) -> None:
         """Write anywhere; of two lanes that write at one place the later wins."""

@@ -7,25 +7,21 @@ loaded once, and each row multiplies them by its own element of A.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphjit.codegen.llvm_loops import power_of_two
-from graphjit.codegen.llvm_matrix import weight
+from graphjit.codegen.llvm_matrix import full_lanes, tuned
 from graphjit.codegen.llvm_text import I64, Operand, constant, kind
 from graphjit.codegen.loops import Product
-from graphjit.codegen.native import host
+from graphjit.records import NamedTuple
 
 if TYPE_CHECKING:
     from graphjit.codegen.llvm_kernel import KernelWriter as Writer
 
-WIDE = 64  # bytes of a vector from which on a processor has 32 registers of them, else 16
-MOST_ROWS = 16  # of a tile: enough independent sums to keep the multipliers busy
-WHOLE = 8  # turns of an innermost loop that are written out
+WHOLE = 8  # turns of an innermost loop that are written out, for the sake of short text
 
 
-@dataclass(frozen=True)
-class Tiling:
+class Tiling(NamedTuple):
     """How a result is cut: ``rows`` by ``vectors`` of so many ``lanes``.
 
     ``level`` is the loop of the rows that is cut into parts of ``part`` turns; those inside it
@@ -38,14 +34,12 @@ class Tiling:
     part: int
 
     @classmethod
-    def of(cls, s: Product, vector_bytes: int) -> Tiling:
+    def of(cls, s: Product) -> Tiling:
         """The largest tile that the registers hold beside what is loaded."""
-        lanes = width_for(s, vector_bytes)
-        wide = vector_bytes >= WIDE
-        needed = -(-s.columns // lanes)
-        most = 4 if wide else 2
-        vectors = -(-needed // -(-needed // most))
-        room = min(MOST_ROWS, ((28 if wide else 13) - vectors) // vectors)
+        lanes = width_for(s)
+        needed, numbers = -(-s.columns // lanes), tuned()
+        vectors = -(-needed // -(-needed // numbers.columns))
+        room = min(numbers.rows, (numbers.held - vectors) // vectors)
         inside, level = 1, len(s.rows)
         while level and inside * s.rows[level - 1][0] <= room:
             level -= 1
@@ -62,16 +56,16 @@ def even(extent: int, most: int) -> int:
     return next(parts, -(-extent // -(-extent // most)))
 
 
-def width_for(s: Product, vector_bytes: int) -> int:
+def width_for(s: Product) -> int:
     """The lanes for which the columns take the least time: 10 of 8 bytes are 4 + 4 + 2, not 8 + 2.
 
     Of several the most.
     """
     dtype = s.c.buffer.dtype
-    most = min(vector_bytes // dtype.itemsize, power_of_two(s.columns))
+    numbers, most = tuned(), min(full_lanes(dtype), power_of_two(s.columns))
     return min(
         (most >> halved for halved in range(most.bit_length())),
-        key=lambda lanes: -(-s.columns // lanes) * weight(lanes, dtype),
+        key=lambda lanes: -(-s.columns // lanes) * numbers.weight(lanes * dtype.itemsize),
     )
 
 
@@ -79,7 +73,7 @@ def product(w: Writer, s: Product) -> None:
     """The whole product: columns by columns, so that a part of B stays close, tile by tile."""
     if 0 in (s.columns, *(n for n, _, _ in s.rows)):
         return
-    Tiles(w, s, Tiling.of(s, host().vector_bytes)).write()
+    Tiles(w, s, Tiling.of(s)).write()
 
 
 class Tiles:

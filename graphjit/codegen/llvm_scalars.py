@@ -58,6 +58,15 @@ def operation(body: Body, op: str, operands: Sequence[Operand], dtype: DType) ->
     return scalarised(body, LIBM[op], alike, dtype)
 
 
+def total(body: Body, parts: Sequence[Operand]) -> Operand:
+    """A sum, neighbours first."""
+    while len(parts) > 1:
+        pairs = zip(parts[::2], parts[1::2], strict=False)  # an odd one waits
+        sums = [operation(body, "add", pair, pair[0].dtype) for pair in pairs]
+        parts = [*sums, *parts[2 * len(sums) :]]
+    return parts[0]
+
+
 # -- rules that are more than one instruction ---------------------------------------------------
 
 

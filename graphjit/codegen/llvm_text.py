@@ -79,6 +79,12 @@ def constant(value: Any, dtype: DType, lanes: int = 1) -> Operand:
     return Operand(text if lanes == 1 else f"splat ({lane(dtype)} {text})", dtype, lanes)
 
 
+def mask(lanes: int, last: int, first: int = 0) -> Operand:
+    """The lanes from ``first`` to ``last - 1``."""
+    each = ", ".join(f"i1 {literal(first <= i < last, BOOL)}" for i in range(lanes))
+    return Operand(f"<{each}>", BOOL, lanes)
+
+
 @dataclass(eq=False, repr=False)
 class Module:
     """What is shared by the functions of a module: declarations, and helpers written once.
@@ -91,7 +97,8 @@ class Module:
     many as usual), ``kernels`` has the statements of all kernels, ``worth`` says how long a loop of
     theirs must be for threads to share it, ``tasks`` has the functions that are shared, and
     ``shared`` says how many loops call them. ``wide`` says whether several vectors of each value
-    are taken at once where that pays, ``widened`` for how many loops it does.
+    are taken at once where that pays, ``widened`` for how many loops it does, ``around`` what is
+    known of the kernels from which products may take the loops that read them.
     """
 
     declarations: dict[str, str] = field(default_factory=dict)
@@ -109,6 +116,7 @@ class Module:
     shared: int = 0
     wide: bool = True
     widened: int = 0
+    around: Any = None
 
     def declare(self, name: str, result: str, parameters: Sequence[str], more: str = "") -> None:
         """Say what a function of elsewhere takes and gives."""

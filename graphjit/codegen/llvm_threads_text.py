@@ -70,7 +70,9 @@ publish:
   store atomic i64 %open, ptr {gate} seq_cst, align 8
   %sleepers = load atomic i64, ptr {sleepers} seq_cst, align 8
   %asleep = icmp ne i64 %sleepers, 0
-  br i1 %asleep, label %wake, label %work
+  %hired = icmp ne i64 %helpers, 0
+  %call = and i1 %asleep, %hired
+  br i1 %call, label %wake, label %work
 wake:
   %w0 = call i32 @pthread_mutex_lock(ptr {mutex})
   %w1 = call i32 @pthread_cond_broadcast(ptr {work})

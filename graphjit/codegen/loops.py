@@ -14,6 +14,8 @@ from graphjit.ir.aval import DType
 from graphjit.ir.graph import Origin
 from graphjit.records import NamedTuple, dataclass
 
+ROUNDS = 64  # of a while loop, for which a tape has room at first
+
 
 class Buffer(NamedTuple):
     """A flat array of ``size`` elements.
@@ -147,11 +149,6 @@ class Gemv(NamedTuple):
     incy: int
     origin: Origin | None = None
 
-    @property
-    def sources(self) -> list[Buffer]:
-        """What is read."""
-        return [self.a.buffer, self.x.buffer]
-
 
 class Ahead(NamedTuple):
     """What is read next: so many elements on, unless ``loop`` is at its ``last`` turn."""
@@ -181,12 +178,6 @@ class PickedGemv(NamedTuple):
     read: Address | None = None
     ahead: Ahead | None = None
     origin: Origin | None = None
-
-    @property
-    def sources(self) -> list[Buffer]:
-        """What is read."""
-        more = [self.read.buffer] if self.read else []
-        return [self.a.buffer, self.picked.buffer, self.x.buffer, *more]
 
 
 class Product(NamedTuple):
@@ -286,8 +277,10 @@ class LoopProgram:
     ``work`` gives the length of the work array of each dtype and ``offsets`` the place of each
     work buffer in it, ``aliases`` the input that a donated output overwrites, ``constants`` the
     contents of the constant buffers, ``checks`` the node behind each status code, ``names`` how
-    many names are taken, ``blocks`` the work buffers
-    that hold those of loop bodies, with the places in them.
+    many names are taken, ``blocks`` the work buffers that hold those of loop bodies, with the bytes
+    at which these begin, ``joined`` the buffers that are several others side by side, with the
+    elements at which these begin: the plan sees to work buffers, and whoever runs the program to
+    inputs.
     """
 
     kernels: list[Kernel]
@@ -300,3 +293,4 @@ class LoopProgram:
     checks: list[tuple[Origin | None, int]] = field(default_factory=list)
     names: int = 0
     blocks: list[tuple[Buffer, dict[str, int]]] = field(default_factory=list)
+    joined: list[tuple[Buffer, dict[str, int]]] = field(default_factory=list)

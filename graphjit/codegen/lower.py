@@ -23,6 +23,7 @@ from graphjit.codegen.lower_contract import ContractLowering
 from graphjit.codegen.lower_fused import FusedLowering
 from graphjit.codegen.nest import Axes, Nest, address
 from graphjit.codegen.plan import arena, block_of, plan
+from graphjit.codegen.stages import stages
 from graphjit.codegen.tails import tails
 from graphjit.errors import CompileError
 from graphjit.ir.aval import Aval
@@ -44,6 +45,7 @@ def lower(
     foreign: Collection[str] = (),
     *,
     copied: bool = True,
+    joined: bool = False,
 ) -> LoopProgram:
     """The loop program of a graph whose maps and reductions are in ``fused`` nodes.
 
@@ -56,6 +58,8 @@ def lower(
         after: A program that will stand in one text with this one: names go on from its own.
         foreign: Names of given buffers that have their place in another program.
         copied: Whether outputs that cannot be written over their input in place are copied there.
+        joined: Whether inputs that are overwritten may have to lie side by side: those of this
+            program, or of ``after`` if that is given.
         labels: What the user calls the inputs, by position, for the comments.
 
     Returns:
@@ -72,7 +76,13 @@ def lower(
         pick(program, foreign)
     heads(program)
     tails(program)
-    plan(program, donated or {}, foreign, copied=copied)
+    stages(program)
+    last: list[Kernel] = []
+    if joined and donated:
+        from graphjit.codegen.together import together  # for training
+
+        last = together(program, donated, after)
+    plan(program, donated or {}, foreign, copied=copied, last=last)
     return program
 
 

@@ -22,7 +22,7 @@ from graphjit.codegen.loops import (
     Value,
 )
 from graphjit.codegen.nest import NAMES
-from graphjit.codegen.product_blocks import batched, halves
+from graphjit.codegen.product_blocks import batched, halves, scattered
 from graphjit.flags import current
 from graphjit.ir.graph import Node
 from graphjit.ir.table.contract import terms
@@ -150,16 +150,22 @@ class ContractLowering:
         if not outer and not self.node.params.keys().isdisjoint(("zeros", "wanted")):
             return self._triangular(call, m, n) or [call]
         batch = [(loops[c], self.sizes[c]) for c in outer]
+        if native() and "wanted" in self.node.params and not scattered(call, batch):
+            found = self._triangular(call, m, n, own=True)
+            if found:
+                return self._nested(outer, loops, found)
         return batched(call, batch, self.fresh, sums=native())
 
-    def _triangular(self, call: Gemm, m: str, n: str) -> list[Statement] | None:
+    def _triangular(
+        self, call: Gemm, m: str, n: str, *, own: bool = False
+    ) -> list[Statement] | None:
         """The product without what is zero, or not wanted."""
         from graphjit.codegen.triangles import triangular  # for those who need it
 
         if Matrix.of(self.c, m, n, self.sizes, {}).column_step != 1:
             m, n = n, m
         letters: dict[Dimension, str] = {"m": m, "n": n, "k": self.k}
-        return triangular(call, self.node, letters, self.fresh, self.scratch)
+        return triangular(call, self.node, letters, self.fresh, self.scratch, own=own)
 
     def _tail(self, letters: str, operands: tuple[Operand, Operand]) -> tuple[str, str]:
         """The longest tail of the letters that walks evenly in both operands, and the rest."""

@@ -97,11 +97,25 @@ class FusedLowering(Values):
         start = Constant(initial(node.op, node.aval.dtype), node.aval.dtype)
         for buffer, _ in self.stores.get(node.id, []):
             self.nest.prologue.append(Fill(buffer, start))
-            value = self._value(node.inputs[0])
             terms, place = self._index_terms(node), self._place(buffer, self.body.target(node))
             place = Address(buffer, place.offset, place.terms + terms)
+            depth = max(self.axes.depth(place.terms), self.axes.rows)
+            if node.op in COMBINE and 0 < depth < len(self.axes.runs):
+                self._spill_sum(node, place, depth)
+                continue
+            value = self._value(node.inputs[0])
             op = "" if node.op == "embed" else COMBINE.get(node.op, "add")
             self.nest.put(Store(place, value, op, node.origin), len(self.axes.runs), self.phase)
+
+    def _spill_sum(self, node: Node, place: Address, depth: int) -> None:
+        """Accumulate what the inner loops give in a register, and only then into memory."""
+        total = self._accumulate(node, depth)
+        value = total._replace(dtype=node.aval.dtype)
+        if total.dtype != value.dtype:
+            value = value._replace(name=self.supplies.fresh())
+            self.nest.follow(Let(value, "cast", (total,), origin=node.origin), depth, self.phase)
+        store = Store(place, value, COMBINE[node.op], node.origin)
+        self.nest.follow(store, depth, self.phase)
 
     # -- what is known, and from where on -----------------------------------------------------
 

@@ -69,7 +69,7 @@ class Nest:
     """Statements by phase and depth, and how they fold into loops.
 
     A phase is one run of the inner loops within a row; statements at row depth that come before
-    phase ``p`` are in ``before[p]``.
+    phase ``p`` are in ``before[p]``; what comes after the loops inside of its own is in ``after``.
     """
 
     axes: Axes
@@ -79,6 +79,7 @@ class Nest:
     outer: dict[int, list[Statement]] = field(default_factory=dict)
     before: dict[int, list[Statement]] = field(default_factory=dict)
     inner: dict[tuple[int, int], list[Statement]] = field(default_factory=dict)
+    after: dict[tuple[int, int], list[Statement]] = field(default_factory=dict)
 
     def put(self, statement: Statement, depth: int, phase: int) -> None:
         """Place a statement in the outermost loop where its operands are known."""
@@ -92,12 +93,16 @@ class Nest:
         else:
             self.prologue.append(statement)
 
+    def follow(self, statement: Statement, depth: int, phase: int) -> None:
+        """Place a statement after the loops inside of a depth, which is a row's or deeper."""
+        self.after.setdefault((phase, depth), []).append(statement)
+
     def statements(self) -> list[Statement]:
         """The finished nest."""
         body: list[Statement] = []
         for phase in range(self.phases + 1):
             body += self.before.get(phase, [])
-            body += self._loops(phase)
+            body += self._loops(phase) + self.after.get((phase, self.axes.rows), [])
         for depth in reversed(range(self.axes.rows)):
             head = self.outer.get(depth + 1, [])
             body = [For(NAMES[depth], self.axes.extents[depth], head + body)]
@@ -109,6 +114,7 @@ class Nest:
             return []
         body: list[Statement] = []
         for depth in range(max(depths), self.axes.rows, -1):
-            body = self.inner.get((phase, depth), []) + body
+            after = self.after.get((phase, depth), [])
+            body = [*self.inner.get((phase, depth), []), *body, *after]
             body = [For(NAMES[depth - 1], self.axes.extents[depth - 1], body)]
         return body

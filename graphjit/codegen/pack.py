@@ -36,7 +36,14 @@ def bound(lives: Sequence[Life]) -> int:
     return max(accumulate(size for _, size in sorted(events)), default=0)
 
 
-def packed(lives: Sequence[Life]) -> Packing:
+class Held(NamedTuple):
+    """A buffer that has its place already."""
+
+    offset: int
+    life: Life
+
+
+def packed(lives: Sequence[Life], held: Sequence[Held] = ()) -> Packing:
     """No two buffers overlap that are in use at the same step; the whole is as small as found.
 
     The first packing goes through the steps in order, and is mostly as small as can be. Where it
@@ -44,18 +51,24 @@ def packed(lives: Sequence[Life]) -> Packing:
     first (Sekiyama, Imamichi, Imai, Raymond, "Profile-guided memory optimization for deep neural
     networks", 2018), then again and again with those first that stuck out.
     """
-    best, least = chronological(lives), bound(lives)
+    least = bound([*lives, *(h.life for h in held)])
+    best = stacked(lives, in_time(lives), held) if held else chronological(lives)
     if best.size <= least * SLACK:
         return best
-    tries = min(TRIES, max(3, PAIRS // len(lives) ** 2))
-    for packing in islice(others(lives), tries):
+    tries = min(TRIES, max(3, PAIRS // max(len(lives), 1) ** 2))
+    for packing in islice(others(lives, held), tries):
         best = min(best, packing, key=lambda p: p.size)
         if best.size <= least * SLACK:
             break
     return best
 
 
-def others(lives: Sequence[Life]) -> Iterator[Packing]:
+def in_time(lives: Sequence[Life]) -> list[int]:
+    """The order of the first use."""
+    return sorted(range(len(lives)), key=lambda i: (lives[i].first, i))
+
+
+def others(lives: Sequence[Life], held: Sequence[Held]) -> Iterator[Packing]:
     """Packings in other orders, without end."""
     places = range(len(lives))
     spans = [life.last + 1 - life.first for life in lives]
@@ -65,7 +78,7 @@ def others(lives: Sequence[Life]) -> Iterator[Packing]:
         sorted(places, key=lambda i: (-lives[i].size, -spans[i], i)),
     ]
     for order in cycle(orders):
-        packing = stacked(lives, order)
+        packing = stacked(lives, order, held)
         yield packing
         ends = [packing.offsets[i] + lives[i].size for i in places]
         order.sort(key=lambda i: ends[i] < packing.size)  # those that stuck out go first
@@ -75,7 +88,7 @@ def chronological(lives: Sequence[Life]) -> Packing:
     """In the order of the first use, each at the first place that is free."""
     arena, offsets = Arena(), [0] * len(lives)
     dying: list[tuple[int, int]] = []
-    for i in sorted(range(len(lives)), key=lambda i: (lives[i].first, i)):
+    for i in in_time(lives):
         while dying and dying[0][0] < lives[i].first:
             _, done = heapq.heappop(dying)
             arena.release(offsets[done], lives[done].size)
@@ -84,10 +97,12 @@ def chronological(lives: Sequence[Life]) -> Packing:
     return Packing(offsets, arena.size)
 
 
-def stacked(lives: Sequence[Life], order: Sequence[int]) -> Packing:
+def stacked(lives: Sequence[Life], order: Sequence[int], held: Sequence[Held]) -> Packing:
     """In any order, each as low as what is placed already lets it lie."""
-    offsets, whole = [0] * len(lives), 0
-    placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last; by offset
+    offsets = [0] * len(lives)
+    # Offset, end, first, last; by offset.
+    placed = sorted((h.offset, h.offset + h.life.size, *h.life[1:]) for h in held)
+    whole = max((end for _, end, _, _ in placed), default=0)
     for i in order:
         size, first, last = lives[i]
         at = 0

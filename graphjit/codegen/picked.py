@@ -7,7 +7,7 @@ numbers of its rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from graphjit.codegen.loops import (
     Store,
     Value,
 )
+from graphjit.codegen.renaming import named
 from graphjit.codegen.tails import each_turn
 from graphjit.codegen.walks import blocks, reads, writes
 from graphjit.records import NamedTuple
@@ -80,6 +81,7 @@ def pick(program: LoopProgram, foreign: Iterable[str] = ()) -> None:
         users = [s for s in statements if name in {b.name for b in reads(s)}]
         if alone and found.source.buffer.name not in written and all(fits(s, found) for s in users):
             exchange(program, lists, found)
+            advance(program, found, written)
 
 
 def copies(loop: Statement) -> Iterator[Copy]:
@@ -141,6 +143,43 @@ def exchange(program: LoopProgram, lists: Iterable[list[Statement]], copy: Copy)
                     f"p{program.names}", s.rows, s.columns, copy.source, copy.step, s.transpose,
                     Address(numbers.buffer, 0), s.x, s.y, copy.numbers, origin=s.origin,
                 )  # fmt: skip
+
+
+def advance(program: LoopProgram, copy: Copy, written: Collection[str]) -> None:
+    """Read what the same numbers pick elsewhere where they are read, before the products.
+
+    A processor does not look ahead as far as from one end of a product to the other: the labels of
+    a batch were waited for after it, for a tenth of an epoch of logistic regression.
+    """
+    kernels = program.kernels
+    place = next((at for at, k in enumerate(kernels) if copy.loop in k.statements), None)
+    plain = any(isinstance(s, Load) and s.value == copy.row for s in copy.loop.body)
+    if place is None or copy.numbers is None or not plain:
+        return
+    for loop in [s for kernel in kernels[place + 1 :] for s in kernel.statements]:
+        if isinstance(loop, For) and loop.extent == copy.loop.extent and not loop.uses:
+            fetch(program, copy, copy.numbers, loop, written)
+
+
+def fetch(
+    program: LoopProgram, copy: Copy, numbers: Address, loop: For, written: Collection[str]
+) -> None:
+    """Let a loop read what was picked for it from a table of its turns."""
+    known = numbers._replace(terms=((loop.index, 1),))
+    rows = {s.value.name for s in loop.body if isinstance(s, Load) and s.address == known}
+    for at, s in enumerate(loop.body):
+        match s:
+            case Load(value, Address(buffer, offset, ((row, step),))) if (
+                row in rows and buffer.name not in written
+            ):
+                program.names += 1
+                early = Value(f"v{program.names}", value.dtype, copy.row.depth)
+                table = each_turn(program, copy.loop, value.dtype)
+                picked = Address(buffer, offset, ((copy.row.name, step),))
+                copy.loop.body.extend([Load(early, picked, s.origin), Store(table, early)])
+                loop.body[at] = Load(value, table._replace(terms=((loop.index, 1),)), s.origin)
+    unused = rows - named(loop.body)
+    loop.body[:] = [s for s in loop.body if not (isinstance(s, Load) and s.value.name in unused)]
 
 
 def following(statements: list[Statement], ahead: Ahead) -> None:

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from graphjit.codegen.in_place import overwrites, placed, reuse, visited
+from graphjit.codegen.in_place import Span, overwrites, placed, reuse, visited
 from graphjit.codegen.llvm_loops import resolved
 from graphjit.codegen.loops import (
     Address,
     Buffer,
-    Check,
     For,
-    Index,
     Kernel,
-    Let,
     Load,
     LoopProgram,
     Statement,
     Store,
     Value,
 )
-from graphjit.codegen.pack import Life, packed
+from graphjit.codegen.pack import Held, Life, packed
 from graphjit.codegen.touch import touch
-from graphjit.codegen.walks import ends, reads, walk, writes
+from graphjit.codegen.walks import SCALAR, ends, reads, walk, writes
 from graphjit.ir.aval import dtype_name
 from graphjit.records import NamedTuple
 
-SCALAR = (Let, Index, Check)  # most statements, and none of memory
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 
@@ -38,30 +34,58 @@ def plan(
     foreign: Collection[str] = (),
     *,
     copied: bool = True,
+    last: Sequence[Kernel] = (),
 ) -> None:
     """Give every work buffer an offset in the one piece of memory that all work arrays begin at.
 
     Two buffers may overlap only if the last kernel that touches one comes before the first that
     touches the other, or if an elementwise loop replaces one by the other. ``foreign`` names
-    buffers that have their place elsewhere.
+    buffers that have their place elsewhere, ``last`` kernels that come after all others.
     """
     donate(program, donated, copied=copied)
+    program.kernels += last
     inner = {name for _, places in program.blocks for name in places}
     found = lifetimes(program.kernels)
-    skipped = {*foreign, *program.aliases, *inner}
+    held = side_by_side(program, found)
+    skipped = {*foreign, *program.aliases, *inner, *held}
     reuse(program, {n: span for n, span in found.items() if n not in skipped}, foreign)
-    spans = {n: span for n, span in found.items() if n not in {*foreign, *inner}}
+    spans = {n: span for n, span in found.items() if n not in {*foreign, *inner, *held}}
     lives = together(spans, program.aliases)
     names = sorted(lives, key=lambda n: (lives[n].first, n))
-    places = dict(zip(names, packed([lives[n] for n in names]).offsets, strict=True))
+    packing = packed([lives[n] for n in names], [*held.values()])
+    places = dict(zip(names, packing.offsets, strict=True))
+    places.update({name: place for name, (place, _) in held.items()})
     for block, parts in program.blocks:
         places.update({name: places[block.name] + at for name, at in parts.items()})
-    for name, place in places.items():
-        buffer = found[name][0]
+    settle(program, {name: (found[name][0], place) for name, place in places.items()})
+
+
+def settle(program: LoopProgram, places: Mapping[str, tuple[Buffer, int]]) -> None:
+    """Note at which bytes buffers begin, and how long the work arrays are."""
+    for name, (buffer, place) in places.items():
         step = buffer.dtype.itemsize
         program.offsets[name] = place // step
         end = (place + padded(buffer)) // step
         program.work[buffer.dtype] = max(program.work.get(buffer.dtype, 0), end)
+
+
+def side_by_side(program: LoopProgram, found: Mapping[str, Span]) -> dict[str, Held]:
+    """Where work buffers are that have to lie side by side, and what holds them.
+
+    They wait for what reads all of them; until one is written, others may be in its place.
+    """
+    held, start = dict[str, Held](), 0
+    for whole, parts in program.joined:
+        if whole.role == "work":
+            end = found[whole.name][2]
+            held[whole.name] = Held(start, Life(padded(whole), end, end))
+            for name, at in parts.items():
+                buffer, first, _ = found[name]
+                place = start + at * buffer.dtype.itemsize
+                size = lines(place + buffer.size * buffer.dtype.itemsize) - place
+                held[name] = Held(place, Life(size, first, end))
+            start += padded(whole)
+    return held
 
 
 def together(
@@ -79,7 +103,12 @@ def together(
 
 def padded(buffer: Buffer) -> int:
     """The buffer's size in bytes, rounded up to whole cache lines."""
-    return -(-max(buffer.size, 1) * buffer.dtype.itemsize // ALIGNMENT) * ALIGNMENT
+    return lines(max(buffer.size, 1) * buffer.dtype.itemsize)
+
+
+def lines(size: int) -> int:
+    """Bytes rounded up to whole cache lines."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def arena(program: LoopProgram) -> int:
@@ -125,6 +154,7 @@ def donate(program: LoopProgram, donated: dict[int, int], *, copied: bool) -> No
     ``copied``, the output has its own place.
     """
     pairs = {program.outputs[p]: program.inputs[s] for p, s in donated.items()}
+    pairs = {out: into for out, into in pairs.items() if out.name not in program.aliases}
     ends = {kernel: Ends.of(kernel) for kernel in program.kernels if pairs}
     writers = {}
     for out, into in pairs.items():

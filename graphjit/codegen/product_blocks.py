@@ -114,6 +114,13 @@ def batched(s: Gemm, batch: Batch, fresh: Fresh, *, sums: bool) -> list[Statemen
     return nested(names, extents, [s])
 
 
+def scattered(s: Gemm, batch: Batch) -> bool:
+    """Whether rows of some operand have those of other products between them."""
+    between = math.prod(n for _, n in batch)
+    a, b = (s.m if s.transpose_a else s.k), (s.k if s.transpose_b else s.n)
+    return any(apart(*x, between) for x in ((s.lda, a), (s.ldb, b), (s.ldc, s.n)))
+
+
 def apart(step: int, width: int, between: int) -> bool:
     """Whether several products have rows between two neighbours of one of them."""
     return between > 1 and step >= 4 * width

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from graphjit.codegen.loops import (
     Address,
@@ -11,6 +12,7 @@ from graphjit.codegen.loops import (
     Index,
     Let,
     Load,
+    LoopProgram,
     Scalar,
     Statement,
     Store,
@@ -56,6 +58,19 @@ def operands(s: Statement) -> tuple[Scalar, ...]:
     return ()
 
 
+def anew(program: LoopProgram, statements: Sequence[Statement]) -> list[Statement]:
+    """Statements with new names for the values that they make before they compute with them."""
+    known: dict[str, Value] = {}
+    carried = set[str]()
+    for s in walk([*statements]):
+        if not isinstance(s, For):
+            carried |= named([s]) - known.keys()
+        if isinstance(s, Let | Load | Index | Check) and s.value.name not in {*carried, *known}:
+            program.names += 1
+            known[s.value.name] = s.value._replace(name=f"v{program.names}")
+    return [renamed(s, known) for s in statements]
+
+
 def renamed(s: Statement, known: Values) -> Statement:
     """A plain statement that computes with other values, and defines others; loops with it."""
     match s:
@@ -69,6 +84,9 @@ def renamed(s: Statement, known: Values) -> Statement:
         case Load():
             made = known.get(s.value.name, s.value)
             return s._replace(address=elsewhere(s.address, known), value=made)
+        case Check():
+            made = known.get(s.value.name, s.value)
+            return replace(s, value=made, index=other(s.index, known))
         case Store():
             stored = other(s.value, known)
             return s._replace(address=elsewhere(s.address, known), value=stored)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from graphjit.codegen import workers
-from graphjit.codegen.duration import least
+from graphjit.codegen.duration import CALLED, cost, least
 from graphjit.codegen.llvm_kernel import KernelWriter
 from graphjit.codegen.llvm_memory import COUNTERS
 from graphjit.codegen.llvm_text import Module
-from graphjit.codegen.loops import Buffer, Kernel, LoopProgram
+from graphjit.codegen.loops import Buffer, Gemm, Kernel, LoopProgram
 from graphjit.codegen.native import host
 from graphjit.codegen.objects import DATA, ITEMS, WORD
 from graphjit.codegen.plan import argument_order
+from graphjit.codegen.walks import walk
 from graphjit.flags import current
 from graphjit.records import NamedTuple
 
@@ -108,10 +109,20 @@ class Kernels:
 
     def calls(self, kernels: Iterable[Kernel], turns: int = 1) -> list[str]:
         """The lines that call them in order, so many times, where ``%table`` is known."""
-        kernels = list(kernels)
+        kernels = self.with_epilogues(list(kernels))
         self.module.kernels = [kernel.statements for kernel in kernels]
         self.module.worth = least(self.module.kernels)
         return [line for kernel in kernels for line in self.call(kernel, turns)]
+
+    def with_epilogues(self, kernels: list[Kernel]) -> list[Kernel]:
+        """The kernels, those of small products with the loops that read them."""
+        self.module.around = None
+        inside = (s for kernel in kernels for s in walk(kernel.statements))
+        if not any(isinstance(s, Gemm) and cost(s) < CALLED for s in inside):
+            return kernels
+        from graphjit.codegen.llvm_epilogue import paired  # for those who need it
+
+        return paired(kernels, KernelWriter(self.module, self.program))
 
     def call(self, kernel: Kernel, turns: int) -> list[str]:
         """The lines that find the pointers for a kernel, and call it."""

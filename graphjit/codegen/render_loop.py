@@ -29,6 +29,7 @@ def merged(full: LoopProgram, rest: LoopProgram | None) -> LoopProgram:
         {**full.aliases, **rest.aliases},
         rest.checks,
         rest.names,
+        joined=full.joined,
     )
 
 

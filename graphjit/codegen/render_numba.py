@@ -6,6 +6,7 @@ import linecache
 
 from graphjit.codegen.expressions import call, computed, name, place, stored, whole, written
 from graphjit.codegen.loops import (
+    ROUNDS,
     Address,
     Buffer,
     Check,
@@ -33,7 +34,6 @@ from graphjit.ir.graph import Origin
 
 COMMENT_COLUMN = 56
 WIDTH = 100
-ROUNDS = 64  # of a while loop, for which a tape has room at first
 
 
 def render(program: LoopProgram, title: str, runtime: str) -> str:

@@ -164,8 +164,10 @@ def together(one: Part, two: Part) -> Kernel | None:
     if not common or not (one.product or two.product) or one.outer is None or two.outer is None:
         return None
     extent = min(one.outer.extent, two.outer.extent)
+    if extent < 2:
+        return None
     first, second = cut(one.outer, extent), cut(two.outer, extent)
-    if first is None or second is None or extent < 2:
+    if first is None or second is None:
         return None
     second = renamed(second, first.index)
     if (

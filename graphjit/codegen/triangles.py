@@ -43,6 +43,8 @@ class Scratch(Protocol):
 # At most so many panels, each of so many rows or columns at least, a multiple of STEP, and with so
 # many multiplications; and the share of the multiplications from which on it is not worth it.
 PANELS, PANEL, STEP, WORTH, SHARE = 4, 32, 16, 1 << 17, 0.8
+# In a batch of products of our own, which are small and close together.
+OWN_PANEL, OWN_STEP, OWN_WORTH = 5, 1, 1 << 16
 
 
 class Rows(NamedTuple):
@@ -74,8 +76,9 @@ class Half(NamedTuple):
 
 
 def triangular(
-    s: Gemm, node: Node, letters: Mapping[Dimension, str], fresh: Fresh, scratch: Scratch
-) -> list[Statement] | None:
+    s: Gemm, node: Node, letters: Mapping[Dimension, str], fresh: Fresh, scratch: Scratch,
+    *, own: bool = False,
+) -> list[Statement] | None:  # fmt: skip
     """A product of which something is left out; None where nothing is that would be worth it.
 
     Args:
@@ -84,6 +87,7 @@ def triangular(
         letters: Those of its rows, columns and sums.
         fresh: Gives names.
         scratch: Gives work buffers.
+        own: Whether it is one of a batch, in tiles of our own.
     """
     known: dict[str, Dimension] = {c: d for d, c in letters.items()}
     *zeros, checked = node.params.get("zeros", (0,))
@@ -93,7 +97,7 @@ def triangular(
     pair = known[small], known[large]
     across: Dimension = "m" if "m" in pair else "n"
     half = Half(across, pair[pair[0] == across], pair[0], offset)
-    found = by_half(s, half, fresh)
+    found = by_half(s, half, fresh, own=own)
     if not checked or found is None:
         return found
     flag = scratch(1, np.dtype(bool))
@@ -102,17 +106,18 @@ def triangular(
     return [*finite(looked[:checked], flag, fresh), If(Address(flag, 0), found, [s])]
 
 
-def by_half(s: Gemm, half: Half, fresh: Fresh) -> list[Statement] | None:
+def by_half(s: Gemm, half: Half, fresh: Fresh, *, own: bool = False) -> list[Statement] | None:
     """The product in panels, and zeros for the rest; None where that is not worth it."""
     extent, work = getattr(s, half.across), s.m * s.n * s.k
-    count = min(PANELS, extent // PANEL, work // WORTH)
+    panel, step, worth = (OWN_PANEL, OWN_STEP, OWN_WORTH) if own else (PANEL, STEP, WORTH)
+    count = min(PANELS, extent // panel, work // worth)
     if count < 2:
         return None
-    height = -(-extent // (count * STEP)) * STEP
+    height = -(-extent // (count * step)) * step
     found: list[Statement] = []
     for start in range(0, extent, height):
-        panel = part(s, half.across, start, min(height, extent - start))
-        found += cut(panel, half, *half.stretch(panel, start), fresh)
+        rows = part(s, half.across, start, min(height, extent - start))
+        found += cut(rows, half, *half.stretch(rows, start), fresh)
     done = sum(p.m * p.n * p.k for p in found if isinstance(p, Gemm))
     return found if done <= SHARE * work else None
 

@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator
 
 from graphjit.codegen.loops import (
     Buffer,
+    Check,
     Fill,
     For,
     Gemm,
     Gemv,
     If,
+    Index,
+    Let,
     Load,
     PickedGemv,
     Product,
@@ -18,6 +21,8 @@ from graphjit.codegen.loops import (
     Store,
     While,
 )
+
+SCALAR = (Let, Index, Check)  # most statements, and none of memory
 
 
 def bodies(statement: Statement) -> tuple[list[Statement], ...]:
@@ -67,13 +72,15 @@ def reads(statement: Statement) -> list[Buffer]:
             return [statement.address.buffer]
         case Store() if statement.op:
             return [statement.address.buffer]
-        case Gemm():
-            return [statement.a.buffer, statement.b.buffer]
-        case Gemv() | PickedGemv():
-            return statement.sources
-        case Product():
-            more = [statement.c.buffer] if statement.add else []
+        case Gemm() | Product():
+            add = isinstance(statement, Product) and statement.add
+            more = [statement.c.buffer] if add else []
             return [statement.a.buffer, statement.b.buffer, *more]
+        case Gemv():
+            return [statement.a.buffer, statement.x.buffer]
+        case PickedGemv():
+            found = statement.a, statement.picked, statement.x, statement.read
+            return [address.buffer for address in found if address]
         case While():
             return [statement.answer.buffer]
         case If():

@@ -10,6 +10,7 @@ import numpy as np
 from graphjit.codegen.expressions import affine, name
 from graphjit.codegen.llvm_loops import resolved
 from graphjit.codegen.loops import (
+    ROUNDS,
     Address,
     For,
     Gemm,
@@ -20,7 +21,7 @@ from graphjit.codegen.loops import (
 from graphjit.codegen.mathematics.describe import described, scalar_function
 from graphjit.codegen.mathematics.text import dependencies, python_text
 from graphjit.codegen.plan import arena, argument_order
-from graphjit.codegen.render_numba import ROUNDS, Writer, describe
+from graphjit.codegen.render_numba import Writer, describe
 from graphjit.codegen.walks import walk
 from graphjit.exports.constants import INDENTED, constant, stored
 from graphjit.exports.declare import codes, line

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,8 @@ from graphjit.codegen.objects import WORD
 from graphjit.launch import layout
 from graphjit.launch.arguments import plain
 from graphjit.launch.context import Context
-from graphjit.launch.reuse import HUGE, LARGE, LargeArray
+from graphjit.launch.large import is_large
+from graphjit.launch.reuse import LargeArray
 from graphjit.launch.text import Text
 from graphjit.launch.trees import PLAIN, Marker, Unexpected, children
 
@@ -55,8 +55,7 @@ class Results:
     def fresh(self, index: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         """An array of a form; making it takes a reference to the dtype."""
         text, form = self.text, self.context.form(shape, dtype)
-        size = dtype.itemsize * math.prod(shape)
-        large = LargeArray(text, self.context, shape, form) if LARGE <= size <= HUGE else None
+        large = LargeArray(text, self.context, shape, form) if is_large(shape, dtype) else None
         if large is not None:
             large.attempted()
         known = text.word(form + 1)

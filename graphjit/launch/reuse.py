@@ -21,8 +21,6 @@ from graphjit.launch.context import KEPT, Context
 from graphjit.launch.text import Text
 from graphjit.launch.trees import Marker
 
-LARGE = 1 << 20  # bytes of an array whose memory is worth keeping: the system clears new pages
-HUGE = 1 << 27  # and of one that is too much to keep
 MOST = 16  # objects of a result; more would cost more to look at than it saves
 
 

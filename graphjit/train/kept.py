@@ -90,6 +90,7 @@ def written(loop: Any, fingerprint: Fingerprint) -> Written:
         "captured": pieces.captured_written(loop.captured, fingerprint, blobs),
         "exposed": pieces.exposed_written(loop.guards, fingerprint),
         "order": [[name, list(shape), dtype.str] for name, shape, dtype in memory.order],
+        "joined": memory.joined,
         "names": list(memory.constants),
         "constants": pieces.arrays_written(memory.constants.values(), "c", blobs),
         "checks": pieces.checks_written(memory.checks, fingerprint),
@@ -109,7 +110,8 @@ def read(entry: Entry, fingerprint: Fingerprint, setup: Setup) -> LoadedLoop:
     order = [Piece(name, tuple(shape), np.dtype(dtype)) for name, shape, dtype in found["order"]]
     constants = pieces.arrays_read(found["constants"], entry.blobs)
     checks = pieces.checks_read(found["checks"], found["origins"], fingerprint)
-    memory = Memory(order, dict(zip(found["names"], constants, strict=True)), checks)
+    named = dict(zip(found["names"], constants, strict=True))
+    memory = Memory(order, named, checks, found["joined"])
     captured = pieces.captured_read(found["captured"], fingerprint, entry.blobs)
     guards = guards_of(setup, [fingerprint.reads.arrays[name] for name in found["exposed"]])
     return LoadedLoop(memory, captured, guards, on_pack(code_read(found["code"])))

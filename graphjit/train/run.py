@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -14,49 +14,38 @@ import numpy as np
 import optree
 from numpy.typing import NDArray
 
-from graphjit.codegen.epoch import CONVERGED, DONE, NOT_FINITE, REASON, Epoch
+from graphjit.codegen.epoch import CONVERGED, DONE, NOT_FINITE, REASON
 from graphjit.codegen.program import out_of_range
 from graphjit.errors import TrainingError
+from graphjit.records import NamedTuple
 from graphjit.tracing.origin import user_line
-from graphjit.tracing.trees import flatten
 from graphjit.train.checks import native
 from graphjit.train.loop import NativeLoop
 from graphjit.train.optimizers import is_float
 from graphjit.train.result import LazyText, Reason, TrainResult
 from graphjit.train.setup import Bare, Setup, carried, hyperparameters
-from graphjit.train.shuffle import Draws
+from graphjit.train.shuffle import Drawn, Order
 
 CHUNK_SECONDS = 0.2  # between two looks at Ctrl-C and the progress bar
+AT_ONCE = 1 << 17  # examples in epochs that are drawn together: a native call has so many at most
+BRIEF = 0.01  # seconds: a run that takes less is over before Ctrl-C could end it sooner
 MORE = 8  # times as many steps as before, at most, while it is not known how long they take
 
 
-class Order:
-    """The order of the examples, epoch after epoch, drawn or as they come."""
+class Saved(NamedTuple):
+    """Where a chunk of steps began.
 
-    def __init__(self, epoch: Epoch, draws: Draws | None) -> None:
-        self.epoch, self.draws = epoch, draws
-        self.drawn: dict[int, NDArray[np.int64]] = {}
-        self.count = 0
+    Attributes:
+        step: The first step of it.
+        changing: Copies of parameters and state.
+        monitor: A copy of the sum of losses and the like.
+        order: The order of the examples in it; None where all are used at once.
+    """
 
-    def between(self, first: int, last: int) -> NDArray[np.int64]:
-        """The indices of the epochs ``first`` to ``last - 1``, then as many as a batch has."""
-        while self.count < last:
-            self.drawn[self.count] = self.draw()
-            self.count += 1
-        if last - first == 1:
-            return self.drawn[first]
-        n = self.epoch.examples
-        before = [self.drawn[e][:n] for e in range(first, last - 1)]
-        return np.concatenate([*before, self.drawn[last - 1]])
-
-    def forget(self, before: int) -> None:
-        """Drop the orders of epochs that will not be visited again."""
-        self.drawn = {e: order for e, order in self.drawn.items() if e >= before}
-
-    def draw(self) -> NDArray[np.int64]:
-        """The next epoch's order, and something for the last batch to look ahead at."""
-        n, more = self.epoch.examples, self.epoch.batch
-        return np.arange(n + more) if self.draws is None else self.draws.permutation(n, more)
+    step: int
+    changing: list[NDArray[Any]]
+    monitor: NDArray[np.float64]
+    order: Drawn | None
 
 
 class Training:
@@ -68,66 +57,86 @@ class Training:
         self.loop, self.setup, self.order, self.total = loop, setup, order, total
         self.tolerance = -1.0 if tolerance is None else float(tolerance)
         self.monitor = np.array([0.0, np.inf, self.tolerance])
-        self.carried = [own(v) for v in carried(setup)]
         hyper = [np.array([v]) for v in sorted_values(hyperparameters(setup.optimizer))]
         self.fixed = [*hyper, *setup.data]
         self.losses: list[NDArray[np.float64]] = []
         self.done = 0
         self.pack = self.arguments()
-        self.saved: list[tuple[int, list[NDArray[Any]], NDArray[np.float64]]] = []
+        changing = [f"arg{i}" for i in range(len(carried(setup)))]
+        self.carried = [self.pack[loop.places[name]] for name in changing]
+        whole = [*loop.joined, *(name for name in changing if name not in loop.parts)]
+        self.changing = [self.pack[loop.places[name]] for name in whole]
+        self.saved: list[Saved] = []
         self.seconds = 0.0
+
+    @property
+    def brief(self) -> bool:
+        """Whether it is known to end at once."""
+        return self.total < self.loop.pace * BRIEF
 
     def arguments(self) -> list[Any]:
         """What the native loop takes: the same arrays for all chunks, but for order and losses."""
         values: dict[str, Any] = {"control": np.zeros(5, np.int64), "monitor": self.monitor}
-        for i, array in enumerate([*self.carried, *self.fixed]):
+        leaves = carried(self.setup)
+        for i, leaf in enumerate(leaves):
+            name = f"arg{i}"
+            values[name] = native(leaf) if name in self.loop.parts else own(leaf)
+        for i, array in enumerate(self.fixed, len(leaves)):
             values[f"arg{i}"] = array
         for i, array in enumerate(self.loop.captured):
             values[f"captured{i}"] = native(array)
         return self.loop.arguments(values)
 
-    def run(self, interrupted: threading.Event, shown: Any) -> Reason:
+    def run(self, interrupted: Collection[int], shown: Any) -> Reason:
         """Chunks of native steps until there is a reason to stop."""
         chunk = max(1, int(self.loop.pace * CHUNK_SECONDS / MORE))
         while self.done < self.total:
-            last = min(self.done + chunk, self.total)
             start = time.perf_counter()
             before = self.done
-            reason = self.chunk(last)
+            reason = self.chunk(self.after(chunk))
             elapsed = time.perf_counter() - start
             self.seconds += elapsed
             shown(self.done - before, self.losses[-1])
+            self.order.leave(-(-self.done // self.setup.epoch.steps))
             if reason == NOT_FINITE:
                 self.rewind()
                 return "not finite"
             if reason == CONVERGED:
                 return "converged"
-            if interrupted.is_set():
+            if interrupted:
                 return "interrupted"
             pace = self.loop.pace = (self.done - before) / max(elapsed, 1e-6)
             chunk = max(1, min(chunk * MORE, int(pace * CHUNK_SECONDS)))
         return "finished"
 
+    def after(self, chunk: int) -> int:
+        """So many steps further at most: within an epoch, or at the end of whole ones."""
+        epoch, done = self.setup.epoch, self.done
+        if not self.setup.gathers:
+            return min(done + chunk, self.total)
+        inside = done % epoch.steps
+        if inside or chunk < epoch.steps:
+            return min(done + chunk, done - inside + epoch.steps)
+        epochs = min(chunk // epoch.steps, max(1, AT_ONCE // epoch.examples))
+        return min(done + epochs * epoch.steps, self.total)
+
     def chunk(self, last: int) -> int:
         """Steps ``done`` to ``last - 1`` in one native call; the loop's reason to stop."""
-        self.saved = [
-            *self.saved[-1:],
-            (self.done, [a.copy() for a in self.carried], self.monitor.copy()),
-        ]
-        first, steps = self.done, self.setup.epoch.steps
-        origin = first // steps
-        self.order.forget(min(start for start, _, _ in self.saved) // steps)
+        first, steps, order = self.done, self.setup.epoch.steps, None
         places, losses = self.loop.places, np.zeros(last - first, self.loop.losses)
-        control = self.pack[places["control"]]
-        control[:] = first, last, origin, first, 0
-        self.pack[places["losses"]] = losses
         if self.setup.gathers:
-            self.pack[places["order"]] = self.order.between(origin, -(-last // steps))
+            order = self.order.between(first // steps, -(-last // steps))
+            self.pack[places["order"]] = order.numbers
+        state = Saved(first, [a.copy() for a in self.changing], self.monitor.copy(), order)
+        self.saved = [*self.saved[-1:], state]
+        control = self.pack[places["control"]]
+        control[:] = first, last, order.first if order else 0, first, 0
+        self.pack[places["losses"]] = losses
         pack = tuple(self.pack)
         self.loop.call(pack)
         self.check_status(pack)
         self.done = int(control[DONE])
-        self.losses.append(losses[: self.done - first].astype(np.float64))
+        self.losses.append(losses[: self.done - first].astype(np.float64, copy=False))
         return int(control[REASON])
 
     def check_status(self, pack: tuple[Any, ...]) -> None:
@@ -142,20 +151,22 @@ class Training:
         bad = self.done - 1
         losses = np.concatenate(self.losses)[: max(bad, 0)]
         good = max(bad - 1, 0)  # updates after which the loss was still finite
-        start, arrays, monitor = next(s for s in reversed(self.saved) if s[0] <= good)
-        for own, old in zip(self.carried, arrays, strict=True):
-            own[...] = old
-        self.monitor[...] = monitor
+        start = next(s for s in reversed(self.saved) if s.step <= good)
+        for array, old in zip(self.changing, start.changing, strict=True):
+            array[...] = old
+        self.monitor[...] = start.monitor
         self.monitor[2] = -1.0
-        self.done = start
-        if good > start:
+        self.done = start.step
+        self.order.drawn = start.order or self.order.drawn
+        if good > start.step:
             self.chunk(good)
         self.done, self.losses = bad, [losses]
 
     def result(self, reason: Reason, *, fresh: bool) -> TrainResult:
-        """The parameters and the state in their containers again."""
-        leaves, spec = flatten((self.setup.params, self.setup.state))
-        arrays = iter(self.carried)
+        """The parameters and the state in their containers again; no step can follow."""
+        leaves, spec = self.setup.flat
+        arrays = iter([a if a.base is None else a.copy() for a in self.carried])
+        self.loop.give_back(self.pack)  # from here on another thread may write there
         trained = [
             restored(next(arrays), leaf) if is_float(leaf) or isinstance(leaf, np.ndarray) else leaf
             for leaf in leaves
@@ -213,21 +224,24 @@ def not_finite(result: TrainResult, training: Training) -> TrainingError:
 
 
 @contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets; a second Ctrl-C raises KeyboardInterrupt as ever."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
+def interruptible(*, brief: bool) -> Iterator[Collection[int]]:
+    """What holds Ctrl-C's signal once it came; a second Ctrl-C raises KeyboardInterrupt as ever.
+
+    So does the first in a brief run: whoever makes many of them wants to leave the loop around.
+    """
+    came = list[int]()
+    if brief or threading.current_thread() is not threading.main_thread():
+        yield came
         return
 
     def handle(signum: int, frame: Any) -> None:
-        if event.is_set() and callable(old):
+        if came and callable(old):
             old(signum, frame)
-        event.set()
+        came.append(signum)
 
     old = signal.signal(signal.SIGINT, handle)
     try:
-        yield event
+        yield came
     finally:
         signal.signal(signal.SIGINT, old)
 
@@ -244,7 +258,7 @@ def bar(progress: bool, total: int) -> Iterator[Callable[[int, NDArray[np.float6
 
         def move(count: int, losses: NDArray[np.float64]) -> None:
             if len(losses):
-                shown.set_postfix(loss=f"{losses[-1]:.4g}")
+                shown.set_postfix(loss=f"{losses[-1]:.4g}", refresh=False)
             shown.update(count)
 
         yield move

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,11 @@ class Setup:
     data: tuple[Any, ...]
     epoch: Epoch
     budget: int | None = None
+
+    @cached_property
+    def flat(self) -> tuple[list[Any], Any]:
+        """The leaves of parameters and state, and their containers."""
+        return flatten((self.params, self.state))
 
     @property
     def gathers(self) -> bool:
@@ -80,8 +86,7 @@ def hyperparameters(optimizer: Optimizer) -> dict[str, float]:
 
 def carried(setup: Setup) -> list[Any]:
     """The leaves that a step reads and replaces: trained parameters, optimizer state."""
-    leaves, _ = flatten((setup.params, setup.state))
-    return [leaf for leaf in leaves if is_float(leaf) or isinstance(leaf, np.ndarray)]
+    return [leaf for leaf in setup.flat[0] if is_float(leaf) or isinstance(leaf, np.ndarray)]
 
 
 def guards_of(setup: Setup, exposed: Iterable[Any]) -> list[Guards]:

@@ -138,7 +138,8 @@ def memory_of(program: LoopProgram) -> Memory:
     """What a loop takes."""
     order = [Piece(b.name, b.shape, b.dtype) for b in loop_arguments(program)]
     constants = {b.name: np.ascontiguousarray(v) for b, v in program.constants}
-    return Memory(order, constants, tuple(program.checks))
+    joined = {b.name: places for b, places in program.joined if b.role == "input"}
+    return Memory(order, constants, tuple(program.checks), joined)
 
 
 def exposed(setup: Setup, captured: Sequence[Any]) -> list[Any]:
@@ -185,7 +186,8 @@ def lower_step(
     losses = Buffer("losses", 1, aval.dtype, "output", (1,), start=(("row", 1),))
     donated = {1 + i: i for i in range(len(carried(setup)))}
     labels = [traced.arguments.names[i] for i in traced.arguments.traced]
-    program = lower(graph, inputs, {0: losses}, donated, after, labels)
+    joined = "together" not in current().skip
+    program = lower(graph, inputs, {0: losses}, donated, after, labels, joined=joined)
     for kernel in program.kernels:
         following(kernel.statements, Ahead("at", setup.epoch.batch))
     return program

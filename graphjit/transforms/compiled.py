@@ -27,7 +27,7 @@ from graphjit.tracing.trees import Arguments
 from graphjit.transforms.derive import PLAIN, Derivation, Derived
 from graphjit.transforms.explain import CompileReport, report
 from graphjit.transforms.methods import Bound, Method, check_callable, found_by_name
-from graphjit.transforms.native import WARM, NativeCalls
+from graphjit.transforms.native import NativeCalls, worn
 from graphjit.transforms.quick import MISS
 from graphjit.transforms.specialise import Specialisation, optimised
 from graphjit.transforms.stats import Stats, changing_integer, reason_between
@@ -137,7 +137,7 @@ class Compiled:
         """Count a call; what is called again and again is called natively."""
         self.stats.slow_calls += 1
         program.runs += 1
-        if program.runs >= WARM and not program.settled and not program.pending:
+        if not program.settled and worn(program) and not program.pending:
             self._settle(program)
 
     def _settle(self, program: Specialisation) -> None:

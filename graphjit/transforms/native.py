@@ -14,6 +14,12 @@ from graphjit.transforms.specialise import Specialisation
 from graphjit.transforms.stats import Stats
 
 WARM = 16  # calls through Python that cost together less than writing an entry
+NEW = 1 << 26  # bytes of new memory for large results that cost as much; an entry fills it again
+
+
+def worn(program: Specialisation) -> bool:
+    """Whether calls through Python have cost about as much as an entry does."""
+    return program.runs >= WARM or program.runs * program.large >= NEW
 
 
 class NativeCalls:

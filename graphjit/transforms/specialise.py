@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from graphjit.ir.graph import Graph
+from graphjit.launch.large import large_bytes
 from graphjit.records import NamedTuple
 from graphjit.tracing.guards import Guards
 from graphjit.tracing.trees import Arguments, Leaf
@@ -94,6 +95,7 @@ class Specialisation:
     Attributes:
         changed: What the trace relied on and is no longer so (see ``Guards.changed``).
         runs: How often it was called through Python.
+        large: How many bytes of its result have memory that a native call fills again.
         settled: Whether it is decided if it is called natively.
     """
 
@@ -114,6 +116,7 @@ class Specialisation:
         self._filler: Callable[[tuple[Any, ...]], Any] | None = None
         memory = getattr(program, "memory", None)
         self.donated = tuple(memory.donated.values()) if memory is not None else ()
+        self.large = large_bytes(memory.outputs) if memory is not None else 0
         self._destinations: Any = None
 
     @property
