@@ -48,10 +48,11 @@ def main(order: dict[str, Any], answer: TextIO) -> None:
     tell(answer, {"compile": compiled, "megabytes": peak_memory(), "count": count})
     again = AGAIN_ALL if order["core"] is None else AGAIN
     for line in sys.stdin:
-        timed(call, max(1, int(int(line) * again)))
+        count = int(line)
+        timed(call, max(1, int(count * again)))
         used = time.process_time()
-        seconds = timed(call, int(line))
-        cpu = (time.process_time() - used) / int(line)
+        seconds = timed(call, count)
+        cpu = (time.process_time() - used) / count
         tell(answer, {"seconds": seconds, "cpu": cpu})
 
 
